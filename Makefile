@@ -1,0 +1,42 @@
+# The two commands a newcomer needs are `make demo` and `make test`; both set themselves up.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench lock clean
+
+help: ## Show this help
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(READY) ## Replay a stream through Apache Kafka, train on 1 % of it, show what was gained (ARGS="--kill --seed 1")
+	@$(BIN)/stream-coreset demo $(ARGS)
+
+test: $(READY) ## Run all the tests, on a real Apache Kafka (ARGS="-k sampler -x")
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(READY) ## Check style (ruff), types (mypy --strict) and the direction of imports (import-linter)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: $(READY) ## Measure examples per second end to end, beside two peers
+	@$(BIN)/python -m benchmarks.end_to_end $(ARGS)
+
+lock: ## Pin every dependency by hash again (needs uv)
+	uv pip compile -q --universal --generate-hashes --no-header --no-annotate --python-version 3.11 pyproject.toml -o requirements/service.lock
+	uv pip compile -q --universal --generate-hashes --no-header --no-annotate --python-version 3.11 --extra test pyproject.toml requirements/build.in -o requirements/dev.lock
+	uv pip compile -q --universal --generate-hashes --no-header --no-annotate --python-version 3.11 requirements/mlserver.in -o requirements/mlserver.lock
+
+clean: ## Remove everything that make set up
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(READY): requirements/dev.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "stream-coreset needs Python 3.11 or newer; this is %s. Try: make PYTHON=python3.12" % sys.version.split()[0])'
+	@echo "Setting up $(VENV) (once; a minute or two) ..."
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
