@@ -167,9 +167,7 @@ def _as_floats(a: Array, name: str) -> Array:
         if a.dtype.kind not in "fiub":
             raise TypeError(f"dtype {a.dtype}")
     except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"{name} is not an array of real numbers ({error}); pass float32 or float64"
-        ) from None
+        raise ValueError(f"{name} does not hold real numbers ({error}); pass float32 or float64") from None
     return xp.ascontiguousarray(a, dtype=dtype)
 
 

@@ -39,8 +39,8 @@ def test_the_first_bad_row_is_named(bad: float) -> None:
 
 
 def test_squares_of_the_largest_values_stay_finite() -> None:
-    X = np.full((8192, 4096), LARGEST_VALUE, np.float32)
-    X[::2] *= -1
+    X = np.full((2, 4096), LARGEST_VALUE, np.float32)
+    X[0] *= -1
     assert np.isfinite(((X[0] - X[1]) ** 2).sum() * np.float32(8192))
 
 
