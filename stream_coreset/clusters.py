@@ -9,7 +9,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Centers", "Clusters", "adapted"]
+from stream_coreset.arrays import to_host
+
+__all__ = ["Centers", "Clusters", "adapted", "estimated_losses"]
 
 Float = NDArray[np.float64]
 
@@ -145,10 +147,8 @@ def adapted(clusters: Clusters, kmeans: Centers, z: float = 2.0) -> Clusters:
     """Return the local copy of `clusters` for centers that were adapted to a window.
 
     A center keeps the loss, spread and age of its published ancestor (same id). Where no model was
-    asked, the loss is estimated as ``l(c') + L ||c - c'||**z`` from the nearest published center c'
-    whose loss is known, capped at the largest known loss, and the spread is the root of the mean square
-    over all clusters. This is an estimate, no bound; it costs variance at most, because it is fixed
-    before the draw. Its age stays NaN: probes for it are due. With no known loss all stays unknown.
+    asked, the loss is one of `estimated_losses` and the spread is the root of the mean square over all
+    clusters; the age stays NaN: probes are due. With no known loss all stays unknown.
 
     Parameters
     ----------
@@ -158,26 +158,22 @@ def adapted(clusters: Clusters, kmeans: Centers, z: float = 2.0) -> Clusters:
         The adapted centers (`cluster_centers_`, `counts_`, `ids_`, `generations_`), k of their own.
     z : float
         The exponent of the distance: 2 is k-means.
-
-    References
-    ----------
-    Axiotis et al. 2024, section 2 (the Hölder condition that the estimate extrapolates).
     """
-    ids = np.asarray(kmeans.ids_, dtype=np.int64)
-    centers = _host(kmeans.cluster_centers_)
+    ids = to_host(kmeans.ids_)
+    centers = to_host(kmeans.cluster_centers_)
     losses, spreads, ages = (_of_ancestors(clusters, ids, name) for name in _MAY_BE_UNKNOWN)
     unknown = ~(np.isfinite(losses) & np.isfinite(ages))
     if clusters.known.any() and unknown.any():
-        losses[unknown] = _estimated_losses(clusters, centers[unknown], z)
+        losses[unknown] = estimated_losses(clusters, centers[unknown], z)
         ages[unknown] = np.nan
     spreads[np.isnan(spreads)] = np.sqrt(clusters.mean_square)
     return Clusters(
         version=clusters.version,
         model_version=clusters.model_version,
         ids=ids,
-        generations=_host(kmeans.generations_),
+        generations=to_host(kmeans.generations_),
         centers=centers,
-        counts=_host(kmeans.counts_),
+        counts=to_host(kmeans.counts_),
         losses=losses,
         spreads=spreads,
         loss_ages=ages,
@@ -194,8 +190,36 @@ def _of_ancestors(clusters: Clusters, ids: NDArray[np.int64], name: str) -> Floa
     return np.array(values[rows], dtype=np.float64)
 
 
-def _estimated_losses(clusters: Clusters, centers: NDArray[Any], z: float) -> Float:
-    known = clusters.known
+def estimated_losses(clusters: Clusters, centers: NDArray[Any], z: float = 2.0) -> Float:
+    """Losses of centers that no model was asked for: ``l(c') + L ||c - c'||**z``, capped.
+
+    c' is the nearest of `clusters` that has a loss, the cap the largest loss there is. An estimate, no
+    bound; it is fixed before the draw and so costs variance at most.
+
+    Parameters
+    ----------
+    clusters : Clusters
+        At least one loss must be known.
+    centers : (m, d) array
+    z : float
+        The exponent of the distance.
+
+    Returns
+    -------
+    (m,) float64
+
+    Raises
+    ------
+    ValueError
+        When no loss is known.
+
+    References
+    ----------
+    Axiotis et al. 2024, section 2 (the Hölder condition that this extrapolates).
+    """
+    known = np.isfinite(clusters.losses)
+    if not known.any():
+        raise ValueError("clusters: no loss is known, so none can be estimated")
     losses = clusters.losses[known]
     nearest, distances = _nearest(centers, clusters.centers[known])
     estimate: Float = losses[nearest] + clusters.holders[0] * distances**z
@@ -208,11 +232,6 @@ def _nearest(points: NDArray[Any], centers: NDArray[Any]) -> tuple[NDArray[np.in
     a, b = points.astype(np.float64), centers.astype(np.float64)
     nearest = np.argmin((b * b).sum(axis=1) - 2.0 * (a @ b.T), axis=1)
     return nearest, np.sqrt(((a - b[nearest]) ** 2).sum(axis=1))
-
-
-def _host(array: Any) -> NDArray[Any]:
-    """A NumPy array, also of an array on a GPU."""
-    return np.asarray(array.get() if hasattr(array, "get") else array)
 
 
 def _frozen(array: Any, dtype: Any) -> NDArray[Any]:

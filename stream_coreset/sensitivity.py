@@ -1,0 +1,258 @@
+"""Sensitivity sampling: clusters and an assignment give probabilities, a budget and a weighted sample."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_coreset.arrays import to_host
+from stream_coreset.clusters import Clusters, estimated_losses
+from stream_coreset.estimates import size_for
+from stream_coreset.sampling import DESIGNS, draw
+
+if TYPE_CHECKING:
+    from stream_coreset.kmeans import Assignment
+
+__all__ = ["Sample", "SensitivitySampler"]
+
+Float = NDArray[np.float64]
+Int = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A weighted sample of one window.
+
+    Attributes
+    ----------
+    indices : (m,) int64
+        Rows of the window in draw order, so that a row's rank is its position; iid may repeat a row.
+    weights : (m,) float64
+        1 / probabilities.
+    probabilities : (m,) float64
+        Expected number of times that the row is drawn: pi, or s p for iid.
+    expected_size : float
+        s, what the sizes of many such samples average to; a real number.
+    scores : (n,) float64
+        p, the sampling probability of every row of the window; sums to 1.
+    """
+
+    indices: Int
+    weights: Float
+    probabilities: Float
+    expected_size: float
+    scores: Float
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SensitivitySampler:
+    """Draws examples in proportion to how much their loss may matter, with weights that undo the preference.
+
+    Each window is a batch of its own. Its weighted total is an unbiased estimate of the total for any
+    clusters and any losses, as long as the window, the clusters and the order are fixed before the draw:
+    stale or wrong losses cost variance only.
+
+    The scores: *center loss* + L v, and *spread* (root mean square loss of the cluster) + L v, where
+    v = distance**z to the assigned center and each score has its own L; each normalised in the window and
+    mixed in equal parts, ``p = (1 - floor) * mean of the scores + floor / n``. With probes = 1 the center
+    loss is the only score. As long as no loss is known they are 1/n and v; without clusters p = 1/n.
+
+    Parameters
+    ----------
+    rate : float, optional
+        Share of the examples to draw, 0 < rate <= 1. Exactly one of rate, size and epsilon is given.
+    size : float, optional
+        Expected sample size of a window, above 0.
+    epsilon : float, optional
+        The size at which the error exceeds epsilon U with probability at most `delta`, see `size_for`; it
+        grows by 1/a, where a is the share of the center-loss score in p, (1 - floor) or half of that.
+    delta : float
+        Used with epsilon only.
+    z : float
+        Exponent of the distance; 2 is k-means, 1 k-medians.
+    floor : float
+        Share eta of uniform sampling in p, 0 <= floor <= 1. It bounds every weight by n/(s floor), and the
+        damage of a loss that nobody could foresee. 1 is uniform sampling.
+    design : {"pivotal", "systematic", "iid"}
+        See `draw`.
+    probes : int
+        Queries a cluster that stand behind its losses; 1 is the nearest example alone.
+
+    Raises
+    ------
+    ValueError
+        When an argument is out of its range, or not exactly one budget is given.
+
+    References
+    ----------
+    Axiotis et al. 2024, sections 2 and 3: design="iid", floor=0, probes=1 with distances to the nearest
+    example of each center is their scheme.
+
+    Examples
+    --------
+    >>> sampler = SensitivitySampler(rate=0.01)
+    >>> sampler.expected_size(250)
+    2.5
+    """
+
+    rate: float | None = None
+    size: float | None = None
+    epsilon: float | None = None
+    delta: float = 0.1
+    z: float = 2.0
+    floor: float = 0.2
+    design: str = "pivotal"
+    probes: int = 9
+
+    def __post_init__(self) -> None:
+        _check_settings(self)
+
+    def expected_size(self, n: int) -> float:
+        """Return s for a window of n examples: a real number, never rounded; at most n without replacement."""
+        if self.rate is not None:
+            return n * self.rate
+        s = self.size if self.size is not None else self._guaranteed_size()
+        return s if self.design == "iid" and n else min(s, float(n))
+
+    def probabilities(self, assignment: Assignment, clusters: Clusters) -> Float:
+        """The sampling probability p of every example of the window; sums to 1.
+
+        Parameters
+        ----------
+        assignment : Assignment
+            Labels and distances (not squared) of the n examples.
+        clusters : Clusters
+            The centers that the labels point to.
+
+        Returns
+        -------
+        (n,) float64
+
+        Raises
+        ------
+        ValueError
+            When a label points to no center, or a distance is negative or not finite.
+        """
+        labels, distances = _on_host(assignment)
+        n = len(labels)
+        if n == 0 or clusters.version == 0 or clusters.k == 0:
+            return np.full(n, 1.0 / max(n, 1))
+        _check_assignment(labels, distances, clusters)
+        scores = self._scores(labels, distances**self.z, clusters)
+        mixed = np.mean([_normalised(score) for score in scores], axis=0)
+        p: Float = (1.0 - self.floor) * mixed + self.floor / n
+        return p
+
+    def sample(self, assignment: Assignment, clusters: Clusters, rng: np.random.Generator) -> Sample:
+        """Draw the weighted sample of one window.
+
+        Parameters
+        ----------
+        assignment, clusters
+            As in `probabilities`.
+        rng : numpy.random.Generator
+            A stream of the draw alone. Shared with the adaptation of the centers, the draw is biased.
+
+        Raises
+        ------
+        ValueError
+            As `probabilities`.
+        """
+        p = self.probabilities(assignment, clusters)
+        s = self.expected_size(len(p))
+        order = None if self.design == "iid" else self._order(assignment, clusters)
+        indices, weights, probabilities = draw(p, s, self.design, order, rng)
+        return Sample(indices, weights, probabilities, s, p)
+
+    def _scores(self, labels: Int, v: Float, clusters: Clusters) -> list[Float]:
+        """The scores that share 1 - floor equally. A learned prediction of the loss would be one more."""
+        if not np.isfinite(clusters.losses).any():
+            return [np.ones(len(v)), v]
+        losses = _losses(clusters, self.z)
+        center_loss = losses[labels] + clusters.holders[0] * v
+        if self.probes == 1:
+            return [center_loss]
+        return [center_loss, _spreads(clusters, losses)[labels] + clusters.holders[1] * v]
+
+    def _order(self, assignment: Assignment, clusters: Clusters) -> Int:
+        """Rows by (cluster in order of its loss, distance); ties as they came. Fixed before the draw."""
+        labels, distances = _on_host(assignment)
+        by_distance = np.argsort(distances, kind="stable")
+        place = labels
+        if clusters.version and np.isfinite(clusters.losses).any():
+            by_loss = np.argsort(_losses(clusters, self.z), kind="stable")
+            place = np.argsort(by_loss, kind="stable")[labels]
+        return by_distance[np.argsort(place[by_distance], kind="stable")]
+
+    def _guaranteed_size(self) -> float:
+        scores = 1 if self.probes == 1 else 2
+        return size_for(self.epsilon or 0.0, self.delta, share=(1.0 - self.floor) / scores)
+
+
+def _normalised(score: Float) -> Float:
+    total = score.sum()
+    return score / total if total > 0 else np.full(len(score), 1.0 / len(score))
+
+
+def _losses(clusters: Clusters, z: float) -> Float:
+    """Center losses; where one is not known, estimated from the nearest center whose loss is."""
+    unknown = np.isnan(clusters.losses)
+    if not unknown.any():
+        return clusters.losses
+    losses = clusters.losses.copy()
+    losses[unknown] = estimated_losses(clusters, clusters.centers[unknown], z)
+    return losses
+
+
+def _spreads(clusters: Clusters, losses: Float) -> Float:
+    """Spreads; where one is not known, that of all clusters together, or else the center's loss."""
+    instead = np.where(np.isnan(clusters.mean_square), losses, np.sqrt(clusters.mean_square))
+    return np.where(np.isnan(clusters.spreads), instead, clusters.spreads)
+
+
+def _on_host(assignment: Assignment) -> tuple[Int, Float]:
+    return to_host(assignment.labels), to_host(assignment.distances).astype(np.float64)
+
+
+def _check_assignment(labels: Int, distances: Float, clusters: Clusters) -> None:
+    if labels.shape != distances.shape or labels.ndim != 1:
+        raise ValueError(f"assignment: shapes {labels.shape} and {distances.shape} should be (n,) both")
+    bad = (labels < 0) | (labels >= clusters.k)
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise ValueError(
+            f"assignment: row {row} has label {labels[row]}, but there are {clusters.k} centers; "
+            "assign and sample with the same clusters"
+        )
+    bad = ~(np.isfinite(distances) & (distances >= 0))
+    if bad.any():
+        raise ValueError(f"assignment: row {np.argmax(bad)} has distance {distances[bad][0]}")
+
+
+def _check_settings(sampler: SensitivitySampler) -> None:
+    budgets = [sampler.rate, sampler.size, sampler.epsilon]
+    if sum(budget is not None for budget in budgets) != 1:
+        raise ValueError("rate, size, epsilon: give exactly one of them")
+    if sampler.rate is not None and not 0 < sampler.rate <= 1:
+        raise ValueError(f"rate: expected a share above 0 and at most 1, got {sampler.rate}")
+    if sampler.size is not None and not 0 < sampler.size < math.inf:
+        raise ValueError(f"size: expected a number above 0, got {sampler.size}")
+    if not 0 <= sampler.floor <= 1:
+        raise ValueError(f"floor: expected a share from 0 to 1, got {sampler.floor}")
+    if not 0 < sampler.z < math.inf:
+        raise ValueError(f"z: expected an exponent above 0, got {sampler.z}")
+    if sampler.probes < 1:
+        raise ValueError(f"probes: expected at least 1 query a cluster, got {sampler.probes}")
+    if sampler.design not in DESIGNS:
+        raise ValueError(f"design: expected one of {', '.join(DESIGNS)}, got {sampler.design!r}")
+    if sampler.epsilon is not None:
+        if sampler.floor == 1:
+            raise ValueError("floor: uniform sampling has no bound by epsilon; choose a floor below 1")
+        sampler._guaranteed_size()
