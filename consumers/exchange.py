@@ -1,0 +1,97 @@
+"""Around one HTTP exchange with the model endpoint: what is sent, how much is read, what a status means."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+
+import httpx
+
+from consumers.inference import RefusalError
+
+__all__ = ["EndpointError", "authorization", "read_answer", "read_error", "retry_after"]
+
+_TOKEN_BYTES = 65_536
+_ERROR_BYTES = 2_000
+
+
+class EndpointError(Exception):
+    """No losses this time; those known stay in use.
+
+    `reason` is connect, timeout, token, model_version, open (the circuit), an HTTP status, or what was wrong
+    with the answer: malformed, shape, too_large, nan, infinite, negative. `retry_after` is what the endpoint
+    asked for, in seconds.
+    """
+
+    def __init__(self, reason: str, sentence: str, retry_after: float | None = None) -> None:
+        super().__init__(sentence)
+        self.reason = reason
+        self.retry_after = retry_after
+
+    @property
+    def transient(self) -> bool:
+        """Whether asking again may help."""
+        return self.reason in ("connect", "timeout", "429") or self.reason.startswith("5")
+
+
+def authorization(token_file: Path | None) -> dict[str, str]:
+    """Header with the bearer token; the file is read each time, since tokens are rotated in place."""
+    if token_file is None:
+        return {}
+    try:
+        with token_file.open("rb") as file:
+            token = file.read(_TOKEN_BYTES).decode("ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise EndpointError("token", f"The token file {token_file} cannot be read: {error}") from error
+    if not token or not token.isprintable():
+        raise EndpointError("token", f"The token file {token_file} holds no token.")
+    return {"Authorization": f"Bearer {token}"}
+
+
+async def read_answer(response: httpx.Response, limit: int) -> bytes:
+    """Read a body of at most `limit` bytes; a longer or a compressed one (it may be a bomb) is refused."""
+    if response.headers.get("Content-Encoding", "identity") != "identity":
+        raise RefusalError("malformed", "it is compressed, which was not asked for")
+    body = await _read(response, limit)
+    if len(body) > limit:
+        raise RefusalError("too_large", f"it is longer than {limit:,} bytes")
+    return body
+
+
+async def _read(response: httpx.Response, limit: int) -> bytes:
+    body = bytearray()
+    async for chunk in response.aiter_raw():
+        body += chunk
+        if len(body) > limit:
+            break
+    return bytes(body)
+
+
+async def read_error(response: httpx.Response) -> EndpointError:
+    """What a status other than 200 means, with the beginning of what the endpoint said."""
+    status, location = response.status_code, response.headers.get("Location", "")
+    said = (await _read(response, _ERROR_BYTES)).decode("utf-8", "replace")[:200]
+    sentence = f"The model endpoint answered {status} {response.reason_phrase:.50}: {said!r}"
+    if response.is_redirect:
+        sentence = f"The model endpoint redirects to {location!r:.200}: set endpoint.url to where it is."
+    return EndpointError(str(status), sentence, retry_after(response.headers.get("Retry-After")))
+
+
+def retry_after(header: str | None) -> float | None:
+    """Seconds that a Retry-After header (RFC 9110, section 10.2.3: seconds or a date) asks for.
+
+    Examples
+    --------
+    >>> retry_after("120"), retry_after("Fri, 31 Dec 1999 23:59:59 GMT"), retry_after("soon")
+    (120.0, 0.0, None)
+    """
+    if header is None:
+        return None
+    if header.strip().isdecimal():
+        return float(header)
+    try:
+        when = parsedate_to_datetime(header)
+    except ValueError:
+        return None
+    return max(0.0, (when.replace(tzinfo=when.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
