@@ -1,0 +1,198 @@
+"""The command ``stream-coreset``: every part of the service, and what looks after it."""
+
+# ruff: noqa: PLC0415  (a command imports what it needs when it runs, so that help comes at once)
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from consumers.errors import BrokerError, ServiceError
+
+if TYPE_CHECKING:
+    from consumers.settings import Settings
+
+__all__ = ["main"]
+
+# Exit codes: 0 well; 1 a person must mend something, or an audit is not clean; 2 wrong usage or settings;
+# 70 a mistake of ours; 75 from a supervised child whose brokers are away, which is worth another start.
+_MEND, _USAGE, _AWAY = 1, 2, 75
+
+
+@dataclass(frozen=True)
+class _Command:
+    says: str
+    run: Callable[[argparse.Namespace], int]
+    prepare: Callable[[argparse.ArgumentParser], None]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        if words[:1] == ["demo"]:
+            return _demo(words[1:])
+        arguments = _parser(words).parse_args(words)
+        command: _Command = _COMMANDS[arguments.command]
+        return command.run(arguments)
+    except ServiceError as error:
+        return _explain(error, "--supervised" in words)
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the flush at exit fails again
+        return 128 + signal.SIGPIPE
+
+
+def _explain(error: ServiceError, supervised: bool) -> int:
+    from consumers.settings import SettingsError
+
+    print(f"stream-coreset: {error}", file=sys.stderr)
+    if isinstance(error, SettingsError):
+        return _USAGE
+    return _AWAY if supervised and isinstance(error, BrokerError) else _MEND
+
+
+def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="stream-coreset",
+        description="A small weighted sample of a live Kafka stream, exactly once.",
+        epilog="Every command explains itself: stream-coreset COMMAND --help.",
+    )
+    version = importlib.metadata.version("stream-coreset")
+    parser.add_argument("--version", action="version", version=f"stream-coreset {version}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, command in _COMMANDS.items():
+        own = commands.add_parser(name, help=command.says, description=command.says, allow_abbrev=False)
+        if name in words[:1]:  # the settings take time to describe
+            command.prepare(own)
+    return parser
+
+
+def _nothing(parser: argparse.ArgumentParser) -> None:
+    """For a command that parses its own options."""
+
+
+def _settings_only(parser: argparse.ArgumentParser) -> None:
+    from consumers.flags import add_settings
+
+    add_settings(parser)
+
+
+def _with_samplers(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--samplers", type=int, default=1, metavar="N", help="sampler processes (default 1)")
+    _settings_only(parser)
+
+
+def _with_supervised(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--supervised", action="store_true", help=argparse.SUPPRESS)
+    _settings_only(parser)
+
+
+def _with_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--json",
+        nargs="?",
+        const="-",
+        metavar="FILE",
+        help="write the report as JSON to FILE, or to the terminal",
+    )
+    _settings_only(parser)
+
+
+def _with_verify(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--verify", action="store_true", help="create nothing, only say what is missing or wrong"
+    )
+    _settings_only(parser)
+
+
+def _settings(arguments: argparse.Namespace, role: str) -> Settings:
+    from consumers.flags import read_settings
+    from consumers.logs import configure_logs
+
+    settings = read_settings(arguments)
+    configure_logs(settings.monitoring, role=role, name=settings.name, instance=settings.instance)
+    return settings
+
+
+def _sampler(arguments: argparse.Namespace) -> int:
+    settings = _settings(arguments, "sampler")
+    from consumers.sampler import run_sampler
+    from consumers.serving import serve
+
+    return serve(run_sampler, settings, supervised=arguments.supervised)
+
+
+def _clusterer(arguments: argparse.Namespace) -> int:
+    settings = _settings(arguments, "clusterer")
+    from consumers.clusterer import run_clusterer
+    from consumers.serving import serve
+
+    return serve(run_clusterer, settings, supervised=arguments.supervised)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    settings = _settings(arguments, "supervisor")
+    from consumers.flags import flags_of
+    from consumers.serving import stop_on_signals
+    from consumers.supervisor import Supervisor, children
+
+    supervisor = Supervisor(
+        children(settings, arguments.samplers, flags_of(arguments)),
+        grace=settings.grace_seconds + 5,
+        prefix=settings.monitoring.log_format == "text",
+    )
+    return supervisor.run(stop_on_signals(supervisor.kill))
+
+
+def _topics(arguments: argparse.Namespace) -> int:
+    settings = _settings(arguments, "topics")
+    from consumers.topics import ensure_topics, verify_topics
+
+    for line in (verify_topics if arguments.verify else ensure_topics)(settings):
+        print(line)
+    return 0
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    settings = _settings(arguments, "check")
+    from consumers.check import check
+
+    return 0 if check(settings, print) else _MEND
+
+
+def _audit(arguments: argparse.Namespace) -> int:
+    settings = _settings(arguments, "audit")
+    from consumers.audit import audit
+
+    report = audit(settings)
+    return 0 if report.clean else _MEND
+
+
+def _demo(words: Sequence[str]) -> int:
+    from consumers.demo import main as demo
+
+    return demo(words)
+
+
+_COMMANDS = {
+    "run": _Command(
+        "run samplers and the clusterer on this machine, restarted when they end", _run, _with_samplers
+    ),
+    "sampler": _Command("run one sampler; start more of them to scale out", _sampler, _with_supervised),
+    "clusterer": _Command("run one clusterer; a second one stands by", _clusterer, _with_supervised),
+    "topics": _Command("create the topics of the service, or verify them", _topics, _with_verify),
+    "check": _Command("connect to everything, say what is wrong and how to mend it", _check, _settings_only),
+    "audit": _Command("verify from the topics that nothing was lost, repeated or biased", _audit, _with_json),
+    "demo": _Command("show it all on a replayed stream (own options: demo --help)", lambda _: 0, _nothing),
+}
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,148 @@
+"""/metrics, /healthz and /readyz over HTTP, from a thread of their own."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any, Protocol
+
+import orjson
+from prometheus_client.exposition import choose_encoder
+
+from consumers.errors import ServiceError
+from consumers.metrics import LoopMetrics
+from consumers.sections import Monitoring
+
+__all__ = ["Loop", "StatusServer"]
+
+
+class Loop(Protocol):
+    """What is watched; :class:`consumers.transactions.TransactionalLoop` is one."""
+
+    @property
+    def last_seen(self) -> float:
+        """Monotonic time, in seconds, at which the loop last came round."""
+
+    @property
+    def assigned(self) -> Sequence[tuple[str, int]]:
+        """The partitions of now."""
+
+
+class StatusServer:
+    """Answers monitoring for one process; a context manager.
+
+    Healthy means that the loop came round lately, whatever Kafka and the endpoint do: a restart helps a loop
+    that is stuck, and nobody whose broker is down. Ready means that partitions are assigned.
+
+    Parameters
+    ----------
+    monitoring : Monitoring
+        Where to listen (loopback unless told otherwise; port 0 is any free one) and how old a loop may be.
+    metrics : LoopMetrics
+        What /metrics shows; the age of the loop is added to it.
+    loop : Loop
+        What is healthy and ready, or not.
+    standby : bool
+        Ready also without partitions: for a role in which most members stand by.
+
+    Raises
+    ------
+    ServiceError
+        On entering, when the address cannot be listened on.
+    """
+
+    def __init__(
+        self,
+        monitoring: Monitoring,
+        metrics: LoopMetrics,
+        loop: Loop,
+        *,
+        standby: bool = False,
+    ) -> None:
+        self._monitoring = monitoring
+        self._metrics = metrics
+        self._loop = loop
+        self._standby = standby
+        metrics.loop_age.labels(metrics.role).set_function(self._loop_age)
+
+    @property
+    def url(self) -> str:
+        """Where it listens, such as ``http://127.0.0.1:8000``."""
+        host, port = self._server.server_address[:2]
+        return f"http://{host!s}:{port}"
+
+    def __enter__(self) -> StatusServer:
+        where = (self._monitoring.host, self._monitoring.port)
+        try:
+            self._server = _Server(where, _handler(self._answer))
+        except (OSError, OverflowError) as error:
+            raise ServiceError(
+                f"monitoring cannot listen on {where[0]}:{where[1]} ({error}): choose another monitoring.port"
+            ) from None
+        threading.Thread(target=self._server.serve_forever, name="status", daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def _loop_age(self) -> float:
+        return time.monotonic() - self._loop.last_seen
+
+    def _answer(self, path: str, accept: str) -> tuple[int, str, bytes]:
+        if path == "/metrics":
+            encode, content_type = choose_encoder(accept)
+            return 200, content_type, encode(self._metrics.registry)
+        if path == "/healthz":
+            return _report(self._health())
+        if path == "/readyz":
+            return _report(self._readiness())
+        return 404, "text/plain; charset=utf-8", b"There are /metrics, /healthz and /readyz.\n"
+
+    def _health(self) -> dict[str, Any]:
+        age, limit = self._loop_age(), self._monitoring.max_loop_age_seconds
+        return {"ok": age <= limit, "loop_age_seconds": round(age, 3), "max_loop_age_seconds": limit}
+
+    def _readiness(self) -> dict[str, Any]:
+        names = [f"{topic}-{partition}" for topic, partition in self._loop.assigned]
+        return {"ok": self._standby or bool(names), "partitions": names}
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False  # a slow client must not hold the process back at its end
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that hung up is no news."""
+
+
+def _report(report: dict[str, Any]) -> tuple[int, str, bytes]:
+    return 200 if report["ok"] else 503, "application/json", orjson.dumps(report) + b"\n"
+
+
+def _handler(answer: Callable[[str, str], tuple[int, str, bytes]]) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        timeout = 5  # seconds for a client to say what it wants
+        server_version = "stream-coreset"
+        sys_version = ""
+
+        def do_GET(self) -> None:
+            status, content_type, body = answer(self.path.split("?")[0], self.headers.get("Accept", ""))
+            self.send_response(status)
+            self.send_header("Content-Type", content_type)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(body)
+
+        do_HEAD = do_GET  # noqa: N815
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Scrapes are no news."""
+
+    return Handler
