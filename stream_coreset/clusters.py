@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_coreset.arrays import to_host
+from stream_coreset.kernels import nearest
 
 __all__ = ["Centers", "Clusters", "adapted", "estimated_losses"]
 
@@ -221,17 +222,10 @@ def estimated_losses(clusters: Clusters, centers: NDArray[Any], z: float = 2.0) 
     if not known.any():
         raise ValueError("clusters: no loss is known, so none can be estimated")
     losses = clusters.losses[known]
-    nearest, distances = _nearest(centers, clusters.centers[known])
-    estimate: Float = losses[nearest] + clusters.holders[0] * distances**z
+    labels, squares = nearest(np.asarray(centers, dtype=np.float32), clusters.centers[known])
+    estimate = losses[labels] + clusters.holders[0] * squares.astype(np.float64) ** (z / 2)
     capped: Float = np.minimum(estimate, losses.max())
     return capped
-
-
-def _nearest(points: NDArray[Any], centers: NDArray[Any]) -> tuple[NDArray[np.int64], Float]:
-    """Index of and distance to the nearest center, by one matrix product; the winner's recomputed."""
-    a, b = points.astype(np.float64), centers.astype(np.float64)
-    nearest = np.argmin((b * b).sum(axis=1) - 2.0 * (a @ b.T), axis=1)
-    return nearest, np.sqrt(((a - b[nearest]) ** 2).sum(axis=1))
 
 
 def _frozen(array: Any, dtype: Any) -> NDArray[Any]:
@@ -255,6 +249,9 @@ def _check_values(clusters: Clusters) -> None:
     finite = np.isfinite(clusters.centers).all(axis=1)
     if not finite.all():
         raise ValueError(f"centers: row {np.argmin(finite)} has a NaN or infinite value")
+    ids, times = np.unique(clusters.ids, return_counts=True)
+    if (times > 1).any():
+        raise ValueError(f"ids: {ids[np.argmax(times)]} comes twice; every center has an id of its own")
     for name in ("counts", "holders"):
         values = getattr(clusters, name)
         if not (np.isfinite(values) & (values >= 0)).all():

@@ -115,7 +115,7 @@ class SensitivitySampler:
         _check_settings(self)
 
     def expected_size(self, n: int) -> float:
-        """Return s for a window of n examples: a real number, never rounded; at most n without replacement."""
+        """Return s for a window of n examples: a real number, not rounded; at most n without replacement."""
         if self.rate is not None:
             return n * self.rate
         s = self.size if self.size is not None else self._guaranteed_size()
