@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from consumers.ledger import parse_source, source_id
 from consumers.record_format import RecordError
-from consumers.transactions import InputRecord, Output
+from consumers.transform import InputRecord, Output
 
 __all__ = ["PREFIX", "DeadLetter", "dead_letter", "read_dead_letter"]
 
@@ -49,3 +49,52 @@ def dead_letter(
     source = source_id(record.topic, record.partition, record.offset, row)
     short = None if raw is None else raw[:MAX_VALUE]
     return Output(topic, short, source.encode(), kept + headers, record.timestamp_ms)
+
+
+def read_dead_letter(key: bytes | None, headers: tuple[tuple[str, bytes], ...]) -> DeadLetter:
+    """Read where a dead letter came from and why; RecordError where it is not one of ours."""
+    found = {name: value for name, value in headers if name.startswith(PREFIX)}
+    try:
+        source = (key or b"").decode()
+        parse_source(source)
+        stage, exception, message = (
+            found[PREFIX + name].decode() for name in ("stage", "exception", "message")
+        )
+    except (KeyError, ValueError, AttributeError):
+        raise RecordError("not a dead letter of ours") from None
+    return DeadLetter(source, stage, exception, message)
+
+
+def _errors(
+    record: InputRecord, stage: str, exception: str, message: str, row: int | None
+) -> tuple[tuple[str, bytes], ...]:
+    said = {
+        "stage": stage,
+        "exception": exception,
+        "message": message,
+        "topic": record.topic,
+        "partition": str(record.partition),
+        "offset": str(record.offset),
+    }
+    if row is not None:
+        said["row"] = str(row)
+    pairs = [(PREFIX + name, value.encode(errors="replace")[:MAX_TEXT]) for name, value in said.items()]
+    key = [] if record.key is None else [(PREFIX + "key", record.key[:MAX_VALUE])]
+    return (*pairs, *key)
+
+
+def _cut_headers(raw: bytes) -> tuple[tuple[str, bytes], ...]:
+    if len(raw) <= MAX_VALUE:
+        return ()
+    digest = hashlib.sha256(raw).hexdigest().encode()
+    return ((PREFIX + "sha256", digest), (PREFIX + "size", str(len(raw)).encode()))
+
+
+def _within(headers: tuple[tuple[str, bytes], ...], room: int) -> tuple[tuple[str, bytes], ...]:
+    """Keep the first headers that fit; none that looks like ours."""
+    kept = []
+    for name, value in headers:
+        room -= len(name.encode(errors="replace")) + len(value or b"")
+        if room >= 0 and not name.startswith(PREFIX):
+            kept.append((name, value))
+    return tuple(kept)

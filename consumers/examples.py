@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from consumers.transactions import InputRecord
+    from consumers.transform import InputRecord
 
 __all__ = [
     "HEADER_PREFIX",
@@ -152,7 +152,11 @@ class Codec(Protocol):
         """Bound what `emit` can make of any sample of this message, for messages of at most `max_bytes`."""
 
     def emit(
-        self, decoded: Decoded, rows: Sequence[int] | NDArray[np.int64], columns: SampleColumns, max_bytes: int
+        self,
+        decoded: Decoded,
+        rows: Sequence[int] | NDArray[np.int64],
+        columns: SampleColumns,
+        max_bytes: int,
     ) -> list[Emission]:
         """Turn the selected rows (positions in the message, duplicates allowed) into coreset messages."""
 
