@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
 
 __all__ = [
@@ -28,7 +29,6 @@ __all__ = [
 
 Role = Literal["sampler", "clusterer"]
 Outcome = Literal["committed", "aborted", "unknown"]
-
 # Where the time of a window goes, in the order in which it goes there; the last two are the clusterer's.
 Stage = Literal["poll", "decode", "assign", "draw", "emit", "commit", "merge", "publish"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
@@ -36,6 +36,8 @@ STAGES: tuple[Stage, ...] = get_args(Stage)
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _DRAWS_A_GROUP = 10  # windows are merged until they expect this many draws, before their weights are judged
 _PREFIX = "stream_coreset"
+
+prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # they double the series
 
 
 class _Registered:
@@ -85,7 +87,7 @@ class LoopMetrics(_Registered):
         # Version of the clusters in use (sampler) or last published (clusterer); 0 while there are none.
         self.version = self._gauge("clusters_version", "Version of the clusters", "role")
 
-        for outcome in ("committed", "aborted", "unknown"):
+        for outcome in get_args(Outcome):
             self.transactions.labels(role, outcome)
         for gauge in (self.loop_age, self.partitions, self.pending, self.version):
             gauge.labels(role)
@@ -119,7 +121,7 @@ class LoopMetrics(_Registered):
         self.pending.labels(self.role).set(pending_bytes)
 
     def set_version(self, version: int) -> None:
-        """Say which version of the clusters is in use, or was published."""
+        """Say which version is in use, or was published."""
         self.version.labels(self.role).set(version)
 
 
@@ -216,7 +218,7 @@ class EndpointMetrics(_Registered):
         self.seconds = self._histogram("endpoint_request_seconds", "Time of a request to the endpoint")
         # 1 while the circuit breaker holds requests back.
         self.circuit_open = self._gauge("endpoint_circuit_open", "1 while requests are held back")
-        # Losses asked for, each an inference of the model.
+        # Losses asked for, each one an inference of the model.
         self.queries = self._counter("loss_queries", "Losses asked for")
         # Losses not believed, by reason (shape, nan, infinite, negative ...); the old ones stay in use.
         self.refused = self._counter("losses_refused", "Losses not believed, by reason", "reason")
@@ -250,7 +252,7 @@ class ClustererMetrics(LoopMetrics):
         # 1 for the clusterer that owns the model, 0 for a standby.
         self.active = self._gauge("clusterer_active", "1 on the active clusterer, 0 on a standby")
 
-        # Versions published, and their bytes.
+        # Versions published, after the commit, and their bytes.
         self.publications = self._counter("clusters_published", "Versions of the clusters published")
         self.published_bytes = self._counter("clusters_published_bytes", "Bytes of published clusters")
 

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+
+
+def serving(body: str, *, supervised: bool = False) -> subprocess.Popen[str]:
+    code = """
+        import time
+        from consumers.errors import ServiceError
+        from consumers.logs import configure_logs
+        from consumers.sections import Monitoring
+        from consumers.serving import serve
+        configure_logs(Monitoring())
+        def role(settings, stop):
+            print("up", flush=True)
+            {body}
+        raise SystemExit(serve(role, None, supervised={supervised}))
+        """
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code).format(body=body, supervised=supervised)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stdout.readline() == "up\n"
+    return process
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_asks_the_role_to_stop(number: signal.Signals) -> None:
+    with serving("assert stop.wait(30); print('done')") as process:
+        process.send_signal(number)
+        out, _ = process.communicate(timeout=20)
+    assert (process.returncode, out) == (0, "done\n")
+
+
+def test_the_second_signal_ends_it_at_once() -> None:
+    with serving("time.sleep(60)") as process:
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.3)
+        assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 128 + signal.SIGTERM
+
+
+def test_the_end_of_stdin_stops_a_supervised_role() -> None:
+    with serving("assert stop.wait(30); print('done')", supervised=True) as process:
+        out, _ = process.communicate(timeout=20)  # closes stdin
+    assert (process.returncode, out) == (0, "done\n")
+
+
+def test_a_mistake_of_ours_is_logged_with_its_traceback() -> None:
+    with serving("1 / 0") as process:
+        _, err = process.communicate(timeout=20)
+    assert process.returncode == 70
+    assert "ZeroDivisionError" in err
+    assert "ended by a mistake of ours" in err
