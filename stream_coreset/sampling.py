@@ -49,12 +49,7 @@ def inclusion_probabilities(p: ArrayLike, s: float) -> Float:
     >>> inclusion_probabilities([0.7, 0.1, 0.1, 0.1], 1.6)
     array([1. , 0.2, 0.2, 0.2])
     """
-    p, s = _checked(p, s)
-    if s >= len(p):
-        return np.ones(len(p))
-    pi = _scaled(p, s)
-    pi[pi > 1.0 - _rounding(len(pi))] = 1.0
-    return pi
+    return _capped(*_checked(p, s))
 
 
 def draw(
@@ -115,7 +110,7 @@ def draw(
     p, s = _checked(p, s)
     if design == "iid":
         return _independent(p, s, rng)
-    pi = inclusion_probabilities(p, s)
+    pi = _capped(p, s)
     order = np.arange(len(p)) if order is None else np.asarray(order, dtype=np.int64)
     _check_order(order, len(pi))
     certain = order[pi[order] == 1.0]
@@ -127,10 +122,8 @@ def draw(
 
 def _independent(p: Float, s: float, rng: np.random.Generator) -> tuple[Int, Float, Float]:
     """floor(s) or ceil(s) draws, s in expectation: each unit is expected s p times."""
-    size = int(s) + int(rng.random() < s - int(s))
-    cumulative = _cumulative(p)
-    at = rng.random(size) * (cumulative[-1] if size else 0.0)
-    indices = _unit_at(cumulative, at)
+    size = int(s) + int(rng.random() < s - int(s)) if len(p) else 0
+    indices = _unit_at(_cumulative(p), rng.random(size))
     expected = s * p[indices]
     return indices, 1.0 / expected, expected
 
@@ -148,8 +141,7 @@ def _pivotal(pi: Float, rng: np.random.Generator) -> Int:
         return np.zeros(0, dtype=np.int64)
     ends = np.arange(1, round(V[-1]) + 1)
     crossing = np.searchsorted(V, ends)
-    before = np.where(crossing > 0, V[crossing - 1], 0.0)
-    a, b = ends - before, V[crossing] - ends
+    a, b = ends - V[crossing - 1], V[crossing] - ends
     at = (ends - 1) + rng.random(len(ends)) * (1 - a)
     survivor = np.minimum(np.searchsorted(V, at, side="right"), crossing - 1)
     survives = rng.random(len(ends)) * (1 - b) < 1 - a - b
@@ -201,6 +193,14 @@ def _unit_at(cumulative: Float, points: Float) -> Int:
     """The unit whose stretch of the cumulative sum holds each point; never one of probability zero."""
     last = int(np.searchsorted(cumulative, cumulative[-1])) if len(cumulative) else 0
     return np.minimum(np.searchsorted(cumulative, points, side="right"), last).astype(np.int64)
+
+
+def _capped(p: Float, s: float) -> Float:
+    if s >= len(p):
+        return np.ones(len(p))
+    pi = _scaled(p, s)
+    pi[pi > 1.0 - _rounding(len(pi))] = 1.0
+    return pi
 
 
 def _scaled(p: Float, s: float) -> Float:
