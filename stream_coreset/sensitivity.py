@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_coreset.arrays import to_host
 from stream_coreset.clusters import Clusters, estimated_losses
 from stream_coreset.estimates import size_for
+from stream_coreset.kmeans import Assignment
 from stream_coreset.sampling import DESIGNS, draw
-
-if TYPE_CHECKING:
-    from stream_coreset.kmeans import Assignment
 
 __all__ = ["Sample", "SensitivitySampler"]
 
@@ -140,7 +136,7 @@ class SensitivitySampler:
         ValueError
             When a label points to no center, or a distance is negative or not finite.
         """
-        labels, distances = _on_host(assignment)
+        labels, distances = _columns(assignment)
         n = len(labels)
         if n == 0 or clusters.version == 0 or clusters.k == 0:
             return np.full(n, 1.0 / max(n, 1))
@@ -183,7 +179,7 @@ class SensitivitySampler:
 
     def _order(self, assignment: Assignment, clusters: Clusters) -> Int:
         """Rows by (cluster in order of its loss, distance); ties as they came. Fixed before the draw."""
-        labels, distances = _on_host(assignment)
+        labels, distances = _columns(assignment)
         by_distance = np.argsort(distances, kind="stable")
         place = labels
         if clusters.version and np.isfinite(clusters.losses).any():
@@ -217,8 +213,8 @@ def _spreads(clusters: Clusters, losses: Float) -> Float:
     return np.where(np.isnan(clusters.spreads), instead, clusters.spreads)
 
 
-def _on_host(assignment: Assignment) -> tuple[Int, Float]:
-    return to_host(assignment.labels), to_host(assignment.distances).astype(np.float64)
+def _columns(assignment: Assignment) -> tuple[Int, Float]:
+    return assignment.labels, assignment.distances.astype(np.float64)
 
 
 def _check_assignment(labels: Int, distances: Float, clusters: Clusters) -> None:
