@@ -57,12 +57,10 @@ def read_dead_letter(key: bytes | None, headers: tuple[tuple[str, bytes], ...]) 
     try:
         source = (key or b"").decode()
         parse_source(source)
-        stage, exception, message = (
-            found[PREFIX + name].decode() for name in ("stage", "exception", "message")
-        )
+        said = [found[PREFIX + name].decode() for name in ("stage", "exception", "message")]
     except (KeyError, ValueError, AttributeError):
         raise RecordError("not a dead letter of ours") from None
-    return DeadLetter(source, stage, exception, message)
+    return DeadLetter(source, *said)
 
 
 def _errors(

@@ -16,15 +16,17 @@ __all__ = [
     "HEADER_PREFIX",
     "Codec",
     "Decoded",
-    "EmittedExample",
     "Emission",
+    "EmittedExample",
     "OutputBound",
     "RowError",
+    "Rows",
     "SampleColumns",
 ]
 
 HEADER_PREFIX = "coreset-"
 Headers = tuple[tuple[str, bytes], ...]
+Rows = Sequence[int] | NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,8 @@ class Decoded:
     record : InputRecord
         The message itself.
     rows : int
-        Rows of the message, usable or not; 1 for one that cannot be decoded. ``rows == len(valid_rows) + dead``.
+        Rows of the message, usable or not: ``len(valid_rows) + len(errors)``. One that cannot be decoded is
+        one row.
     embeddings : (v, d) float32
         Of the usable rows, each with a squared norm of at most 1e30. A view of the message where possible.
     valid_rows : (v,) int64
@@ -149,12 +152,15 @@ class Codec(Protocol):
         """Decode a message of the input; never raises for its content, see `Decoded.errors`."""
 
     def largest_output(self, decoded: Decoded, max_bytes: int) -> OutputBound:
-        """Bound what `emit` can make of any sample of this message, for messages of at most `max_bytes`."""
+        """Bound what `emit` can make of any sample of this message, for messages of at most `max_bytes`.
+
+        Where `single` exceeds `max_bytes` the message must not be sampled, but dead-lettered before the draw.
+        """
 
     def emit(
         self,
         decoded: Decoded,
-        rows: Sequence[int] | NDArray[np.int64],
+        rows: Rows,
         columns: SampleColumns,
         max_bytes: int,
     ) -> list[Emission]:

@@ -72,9 +72,7 @@ def _refuse_compressed(value: bytes) -> None:
     source = pa.BufferReader(value)
     for message in ipc.MessageReader.open_stream(source):
         if _compressed(message.type, message.metadata.to_pybytes()):
-            raise IpcError(
-                "compressed Arrow bodies are refused; compress in Kafka (compression.type) instead"
-            )
+            raise IpcError("compressed Arrow bodies are refused; let Kafka compress (compression.type)")
     if source.tell() != len(value):
         raise IpcError(f"{len(value) - source.tell()} bytes follow the end of the Arrow stream")
 

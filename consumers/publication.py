@@ -143,11 +143,6 @@ class ClustersAssembler:
     ----------
     dimension : int
         Length of a center; another one is refused.
-
-    Attributes
-    ----------
-    chunks : int
-        Chunks that the topic holds now, whatever their version (for `encode_publication`).
     """
 
     def __init__(self, dimension: int) -> None:
@@ -156,6 +151,7 @@ class ClustersAssembler:
 
     @property
     def chunks(self) -> int:
+        """Chunks that the topic holds now, whatever their version (for `encode_publication`)."""
         return max(self._held, default=-1) + 1
 
     def feed(self, key: bytes | None, value: bytes | None) -> Publication | None:
@@ -189,10 +185,12 @@ class ClustersAssembler:
             return None
         chunks = [self._held[number] for number in range(head.chunks)]
         if head.signed(chunks).digest != head.digest:
-            return self._stale_or_damaged(head, chunks)
+            self._refuse_damaged(head, chunks)
+            return None
         return _publication(head, [_read_chunk(chunk, head.dimension) for chunk in chunks])
 
-    def _stale_or_damaged(self, head: Head, chunks: list[bytes]) -> None:
+    def _refuse_damaged(self, head: Head, chunks: list[bytes]) -> None:
+        """RecordError unless a chunk belongs to a later version, as after a restart or compaction."""
         versions = [_read_chunk(chunk, head.dimension)[0] for chunk in chunks]
         if all(version == head.version for version in versions):
             raise RecordError(f"clusters version {head.version}: its digest does not match")

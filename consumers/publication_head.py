@@ -28,7 +28,7 @@ Id = Annotated[int, Field(ge=0, lt=2**63)]
 
 @dataclass(frozen=True)
 class Head:
-    """See `consumers.publication.Publication`; `digest` covers the chunks and every other field of the head."""
+    """See `consumers.publication.Publication`; `digest` covers the chunks and every other field."""
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 

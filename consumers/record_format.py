@@ -31,11 +31,12 @@ def points_type(dimension: int) -> pa.DataType:
 
 
 def scaling(points: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return offset and scale (d,) of each column: the median, so that one far point does not blur the rest."""
+    """Return offset and scale (d,) of each column; the median, so that a far point does not blur the rest."""
     wide = np.asarray(points, dtype=np.float64)
     offset = (np.median(wide, axis=0) if len(wide) else np.zeros(wide.shape[1])).astype(np.float32)
     scale = np.abs(wide - offset).max(axis=0, initial=0.0).astype(np.float32)
-    return offset, np.where(scale < 1e-30, np.float32(1), scale)
+    scale[scale < 1e-30] = 1
+    return offset, scale
 
 
 def pack_points(points: NDArray[Any], offset: NDArray[np.float32], scale: NDArray[np.float32]) -> pa.Array:
@@ -49,7 +50,7 @@ def unpack_points(
 ) -> NDArray[np.float32]:
     """Return the points (k, d) as float32; RecordError where one is not finite or far too large."""
     flat = column.combine_chunks().flatten().to_numpy(zero_copy_only=False).astype(np.float64)
-    points = flat.reshape(len(column), len(offset)) * scale + offset
+    points: NDArray[np.float64] = flat.reshape(len(column), len(offset)) * scale + offset
     if not np.all(np.abs(points) <= MAX_NORM):
         raise RecordError("a point is not finite or too large")
     return points.astype(np.float32)
@@ -128,7 +129,7 @@ def text(head: Mapping[str, Any], name: str, longest: int = 1000) -> str:
 
 
 def column(table: pa.Table, name: str, least: float | None = None) -> NDArray[Any]:
-    """Return a column of numbers; RecordError where one is below `least` or, unless that is None, not finite."""
+    """Return a column of numbers; with `least`, RecordError where one is below it or not finite."""
     values: NDArray[Any] = table.column(name).to_numpy()
     if least is not None and not np.all((values >= least) & (values < np.inf)):
         raise RecordError(f"{name}: a value below {least} or not finite")

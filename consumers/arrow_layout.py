@@ -1,0 +1,113 @@
+"""Rows of Arrow tables as coreset messages: their columns, their size on the wire, their fingerprint."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from consumers import ipc
+from consumers.examples import HEADER_PREFIX
+from consumers.transform import InputRecord
+from consumers.wire import framed_size, kept_headers, largest_texts, message_digest
+
+__all__ = ["Layout", "fingerprint", "layout", "unified", "with_columns", "without_ours"]
+
+_NUMBERS = ("weight", "probability")
+# A node, three buffers and their padding in a batch; and the batch's own frame, written three times.
+_FIELD_BYTES, _FRAME_BYTES = 112, 1024
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Upper bounds of sizes: a message without rows, its largest row, what we add to a row, all its rows."""
+
+    base: int
+    row: int
+    added: int
+    content: int
+
+    def rows_within(self, max_bytes: int) -> int:
+        """Return how many rows surely fit a message; at least one."""
+        return max(1, (max_bytes - self.base) // self.row)
+
+
+def layout(record: InputRecord, table: pa.Table) -> Layout:
+    """Return the bounds for coreset messages of rows of `table`, one of `record`."""
+    schema = with_columns(table.slice(0, 0), []).schema
+    fields = ipc.count_fields(schema)
+    dictionaries = sum(_dictionary_bytes(column) for column in table.columns)
+    frame = schema.serialize().size + fields * _FIELD_BYTES + _FRAME_BYTES
+    base = framed_size(record, frame + dictionaries, kept_headers(record.headers))
+    added = 16 + sum(n + 4 for n in largest_texts(record.topic).values()) + fields // 8 + 1
+    row = added + sum(_row_bytes(column) for column in table.columns)
+    return Layout(base, row, added, sum(_content_bytes(column) for column in table.columns))
+
+
+def _is_dictionary(column: pa.ChunkedArray) -> bool:
+    return bool(pa.types.is_dictionary(column.type))
+
+
+def _dictionary_bytes(column: pa.ChunkedArray) -> int:
+    nbytes: int = column.chunk(0).dictionary.nbytes if _is_dictionary(column) and column.num_chunks else 0
+    return nbytes
+
+
+def _content_bytes(column: pa.ChunkedArray) -> int:
+    if _is_dictionary(column):
+        return len(column) * _row_bytes(column)
+    nbytes: int = column.nbytes
+    return nbytes
+
+
+def _row_bytes(column: pa.ChunkedArray) -> int:
+    """Return the bytes that the largest row of a column takes; all of them where that is hard to say."""
+    kind = column.type.storage_type if isinstance(column.type, pa.BaseExtensionType) else column.type
+    types = pa.types
+    if types.is_dictionary(kind):
+        return int(kind.index_type.bit_width) // 8 + 1
+    if types.is_fixed_size_list(kind) and types.is_floating(kind.value_type):
+        return int(kind.list_size) * (int(kind.value_type.bit_width) // 8 + 1)
+    if types.is_primitive(kind):
+        return int(kind.bit_width) // 8 + 1
+    if types.is_binary(kind) or types.is_string(kind):
+        longest = pc.max(pc.binary_length(column)).as_py() or 0
+        return int(longest) + 5
+    return int(column.nbytes) + 1
+
+
+def unified(table: pa.Table) -> pa.Table:
+    """Return a table each of whose dictionary columns has one dictionary."""
+    several = any(_is_dictionary(column) and column.num_chunks > 1 for column in table.columns)
+    return table.unify_dictionaries() if several else table
+
+
+def without_ours(table: pa.Table) -> pa.Table:
+    """Return a table without the columns of a coreset."""
+    ours = {name for name in table.column_names if name.startswith(HEADER_PREFIX)}
+    return table.drop_columns(sorted(ours)) if ours else table
+
+
+def with_columns(table: pa.Table, said: list[dict[str, str]]) -> pa.Table:
+    """Add the columns of the coreset; `said` has what `sample_texts` says of each row."""
+    for name, longest in largest_texts("").items():
+        del longest
+        texts = [row[name] for row in said]
+        numbers = name in _NUMBERS
+        values = pa.array(map(float, texts), pa.float64()) if numbers else pa.array(texts, pa.string())
+        table = table.append_column(HEADER_PREFIX + name, values)
+    return table
+
+
+def fingerprint(record: InputRecord, own: pa.Table, row: int) -> bytes:
+    """Return a digest of the message's key, headers and timestamp, its schema, and one row's values."""
+    plain = [_plain(column) for column in own.take([row]).combine_chunks().columns]
+    names = [str(position) for position in range(len(plain))]
+    values = ipc.write_stream(pa.Table.from_arrays(plain, names=names))
+    return message_digest(record, own.schema.serialize().to_pybytes(), values)
+
+
+def _plain(column: pa.ChunkedArray) -> pa.Array:
+    array = column.chunk(0)
+    return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array

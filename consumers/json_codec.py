@@ -1,0 +1,136 @@
+"""JSON examples: one object a message, the embedding a list of numbers in one of its fields."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from consumers.examples import (
+    HEADER_PREFIX,
+    Decoded,
+    Emission,
+    EmittedExample,
+    OutputBound,
+    Rows,
+    SampleColumns,
+)
+from consumers.settings import Input
+from consumers.transform import InputRecord
+from consumers.wire import (
+    MAX_SQUARED_NORM,
+    ExampleError,
+    chained_weight,
+    check_message,
+    dead,
+    framed_size,
+    kept_headers,
+    largest_texts,
+    message_digest,
+    read_texts,
+    sample_texts,
+    why_unusable,
+)
+
+__all__ = ["JsonCodec"]
+
+_ONE_ROW = np.zeros(1, dtype=np.int64)
+_ONE_ROW.setflags(write=False)
+
+
+class JsonCodec:
+    """A `Codec`: emitted are the input's bytes, with headers.
+
+    Parameters
+    ----------
+    settings : Input
+        Name of the field, dimension, size limit, whether weights are chained.
+    """
+
+    def __init__(self, settings: Input) -> None:
+        self._settings = settings
+
+    def decode(self, record: InputRecord) -> Decoded:
+        """See `Codec`."""
+        try:
+            vector = self._vector(check_message(record, self._settings))
+            weight = chained_weight(record.headers) if self._settings.chain else 1.0
+        except ExampleError as error:
+            return dead(record, self._settings.dimension, error)
+        return Decoded(record, 1, vector[None, :], _ONE_ROW, np.full(1, weight))
+
+    def largest_output(self, decoded: Decoded, max_bytes: int) -> OutputBound:
+        """See `Codec`."""
+        if not len(decoded.valid_rows):
+            return OutputBound(0, 0)
+        record = decoded.record
+        ours = tuple((HEADER_PREFIX + k, b"." * n) for k, n in largest_texts(record.topic).items())
+        bound = framed_size(record, len(record.value or b""), kept_headers(record.headers) + ours)
+        return OutputBound(bound, bound)
+
+    def emit(self, decoded: Decoded, rows: Rows, columns: SampleColumns, max_bytes: int) -> list[Emission]:
+        """See `Codec`."""
+        record = decoded.record
+        kept = kept_headers(record.headers)
+        weight = float(decoded.weights[0])
+        texts = (sample_texts(record, None, columns, place, weight) for place in range(len(rows)))
+        return [Emission(record.value or b"", kept + _headers(said)) for said in texts]
+
+    def example(self, decoded: Decoded, row: int | None) -> bytes:
+        """See `Codec`."""
+        return decoded.record.value or b""
+
+    def embedding(self, example: bytes) -> NDArray[np.float32] | None:
+        """See `Codec`."""
+        try:
+            return self._vector(example)
+        except ExampleError:
+            return None
+
+    def emitted(self, record: InputRecord) -> list[EmittedExample]:
+        """See `Codec`."""
+        said = {name[len(HEADER_PREFIX) :]: value for name, value in record.headers if _is_ours(name)}
+        try:
+            texts = {name: value.decode() for name, value in said.items()}
+            return [read_texts(texts, message_digest(record, record.value or b""))]
+        except (KeyError, AttributeError, UnicodeDecodeError):
+            raise ValueError("a message without the headers of the coreset") from None
+
+    def fingerprint(self, decoded: Decoded, row: int) -> bytes:
+        """See `Codec`."""
+        return message_digest(decoded.record, decoded.record.value or b"")
+
+    def _vector(self, value: bytes) -> NDArray[np.float32]:
+        """Return the embedding (d,); ExampleError says what is wrong with it."""
+        name, dimension = self._settings.embedding, self._settings.dimension
+        values = _object(value).get(name)
+        if values is None:
+            raise ExampleError("NoEmbedding", f"no field {name!r}")
+        if not isinstance(values, list) or not set(map(type, values)) <= {float, int}:
+            raise ExampleError("NotNumbers", f"field {name!r} is not a list of numbers")
+        if len(values) != dimension:
+            raise ExampleError("WrongDimension", f"field {name!r} has {len(values)} numbers, not {dimension}")
+        vector = np.array(values, dtype=np.float64)
+        if not (np.abs(vector).max() <= 1e15 and vector @ vector <= MAX_SQUARED_NORM):
+            raise why_unusable(vector)
+        return vector.astype(np.float32)
+
+
+def _object(value: bytes) -> dict[str, Any]:
+    try:
+        found = orjson.loads(value)
+    except orjson.JSONDecodeError as error:
+        raise ExampleError("NotJson", f"not JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise ExampleError("NotAnObject", "JSON, but not an object")
+    return found
+
+
+def _is_ours(name: str) -> bool:
+    return name.startswith(HEADER_PREFIX)
+
+
+def _headers(said: dict[str, str]) -> tuple[tuple[str, bytes], ...]:
+    return tuple((HEADER_PREFIX + name, text.encode()) for name, text in said.items())
