@@ -1,0 +1,57 @@
+"""Lloyd steps after a split-merge round, and the guard that the cost of the points never grows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_coreset.arrays import Array, to_host
+from stream_coreset.kernels import cluster_sums, nearest
+from stream_coreset.split_merge import Change
+
+__all__ = ["lloyd", "means"]
+
+
+def means(
+    sums: NDArray[np.float64], counts: NDArray[np.float64], otherwise: NDArray[np.floating]
+) -> NDArray[np.floating]:
+    """Sums divided by counts, rows of `otherwise` where a count is zero; of the dtype of `otherwise`.
+
+    Examples
+    --------
+    >>> means(np.array([[6.0], [0.0]]), np.array([2.0, 0.0]), np.array([[1.0], [7.0]])).ravel().tolist()
+    [3.0, 7.0]
+    """
+    some = (counts > 0)[:, None]
+    divided = np.divide(sums, counts[:, None], out=np.zeros_like(sums), where=some)
+    return np.where(some, divided, otherwise).astype(otherwise.dtype)
+
+
+def lloyd(X: Array, weight: NDArray[np.float64], change: Change, steps: int) -> Change:
+    """Move every center to the mean of its points and assign again, `steps` times.
+
+    Lloyd steps lower the cost, apart from rounding; where the cost after all would be above the one before
+    the split-merge round, the former centers are kept.
+
+    Parameters
+    ----------
+    X : shape (n, d)
+        Points, NumPy or CuPy.
+    weight : float64, shape (n,)
+        Their weights.
+    change : Change
+        Centers and assignment to begin from.
+    steps : int
+        Each takes one pass over the points.
+    """
+    former = change
+    for _ in range(steps):
+        sums, counts = cluster_sums(X, change.labels, len(change.centers), weight)
+        centers = means(sums, counts, change.centers)
+        labels, squares = map(to_host, nearest(X, centers))
+        change = replace(change, centers=centers, labels=labels, squares=squares.astype(np.float64))
+    if weight @ change.squares > weight @ change.former_squares:
+        return former.undone()
+    return change
