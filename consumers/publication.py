@@ -12,6 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from consumers import ipc
+from consumers.errors import ServiceError
 from consumers.publication_head import HEAD_KEY, MAX_WANTED, Head, chunk_key, chunk_number
 from consumers.record_format import (
     FORMAT,
@@ -26,6 +27,7 @@ from consumers.record_format import (
     unpack_points,
     whole,
 )
+from consumers.settings import Settings
 from stream_coreset.clusters import Clusters
 
 __all__ = ["HEAD_KEY", "ClustersAssembler", "Publication", "chunk_key", "encode_publication"]
@@ -71,6 +73,14 @@ class Publication:
     rate: float | None
     published_ms: int
     surrogate_digest: str | None = None
+
+    def check_stream(self, settings: Settings) -> None:
+        """Refuse clusters of another stream; ServiceError says what to do."""
+        if self.settings_digest != settings.stream_digest():
+            raise ServiceError(
+                f"the topic {settings.topic('clusters')} belongs to another stream (its topic, format, embedding "
+                "or dimension differ); give this deployment another `name`"
+            )
 
 
 def encode_publication(

@@ -1,0 +1,86 @@
+"""Cuts the stream into windows of decoded messages, all of which could be emitted whatever is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from consumers.examples import Codec, Decoded, RowError
+from consumers.ledger import Range
+from consumers.settings import Settings
+from consumers.transform import InputRecord, Partition
+from stream_coreset.sensitivity import SensitivitySampler
+from stream_coreset.window import Window, WindowBuilder
+
+__all__ = ["WindowCutter", "largest_coreset_message", "ranges"]
+
+_HEADERS_ROOM = 65_536
+
+
+def largest_coreset_message(settings: Settings) -> int:
+    """Bytes that a message of the coreset topic may take: the input's limit, and room for our headers."""
+    return settings.input.max_message_bytes + _HEADERS_ROOM
+
+
+class WindowCutter:
+    """Decodes messages and closes windows by examples, bytes and age.
+
+    A message that could become too large for the coreset topic is dead before the draw: were it refused after
+    it, a retry would condition on the draw, and the sample would be biased.
+    """
+
+    def __init__(self, settings: Settings, codec: Codec, sampler: SensitivitySampler) -> None:
+        limits = settings.window
+        draws = sampler.expected_size if sampler.design == "iid" else None
+        self._codec = codec
+        self._limit = largest_coreset_message(settings)
+        self._builder = WindowBuilder[Decoded](limits.size, limits.max_bytes, limits.age_seconds, draws=draws)
+
+    @property
+    def pending_bytes(self) -> int:
+        """Bytes of the open window."""
+        return self._builder.pending_bytes
+
+    def clear(self) -> None:
+        """Forget the open window."""
+        self._builder.clear()
+
+    def cut(self, records: Sequence[InputRecord], now: float) -> list[Window[Decoded]]:
+        """Add messages; the windows that closed."""
+        closed: list[Window[Decoded]] = []
+        for record in records:
+            decoded = self._decoded(record)
+            bound = self._codec.largest_output(decoded, self._limit)
+            closed += self._builder.add(decoded, decoded.rows, bound.total, now, largest=bound.single)
+        return closed + self._builder.due(now)
+
+    def _decoded(self, record: InputRecord) -> Decoded:
+        decoded = self._codec.decode(record)
+        largest = self._codec.largest_output(decoded, self._limit).single
+        return decoded if largest <= self._limit else _too_large(decoded, largest, self._limit)
+
+
+def ranges(items: Sequence[Decoded]) -> list[Range]:
+    """The offsets of a window's messages by partition, the partition of its first message first."""
+    starts: dict[Partition, int] = {}
+    ends: dict[Partition, int] = {}
+    for item in items:
+        partition = (item.record.topic, item.record.partition)
+        starts.setdefault(partition, item.record.offset)
+        ends[partition] = item.record.offset + 1
+    return [Range(topic, number, start, ends[topic, number]) for (topic, number), start in starts.items()]
+
+
+def _too_large(decoded: Decoded, nbytes: int, limit: int) -> Decoded:
+    """The message with all of its usable rows dead."""
+    says = f"as a coreset message it could take {nbytes:,} bytes; the limit is {limit:,}"
+    errors = tuple(RowError(int(row), "TooLarge", says) for row in decoded.valid_rows)
+    return replace(
+        decoded,
+        embeddings=decoded.embeddings[:0],
+        valid_rows=decoded.valid_rows[:0],
+        weights=np.zeros(0),
+        errors=(*decoded.errors, *errors),
+    )

@@ -1,0 +1,236 @@
+"""The sampler: draws a weighted sample of each window of the stream, and writes the ledger."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from consumers.codecs import codec_for
+from consumers.cutter import WindowCutter, largest_coreset_message, ranges
+from consumers.dead_letters import dead_letter
+from consumers.emission import Emitted, columns_of, emit
+from consumers.examples import Codec, Decoded
+from consumers.gatherer import Flush, Gatherer
+from consumers.ledger import LedgerEntry, Range, emitted_digest, window_id
+from consumers.metrics import SamplerMetrics, WindowCounts
+from consumers.publication import Publication
+from consumers.settings import Settings
+from consumers.transform import InputRecord, Output, Partition, Unit
+from stream_coreset.arrays import random_stream
+from stream_coreset.clusters import Clusters
+from stream_coreset.sensitivity import SensitivitySampler
+from stream_coreset.stream import WindowResult, WindowSampler
+from stream_coreset.window import Window
+
+__all__ = ["SamplerTransform", "sensitivity_sampler"]
+
+_DEFAULT_RATE = 0.01
+
+
+class SamplerTransform:
+    """Windows in; coreset messages, ledger entries, dead letters and statistics out.
+
+    Parameters
+    ----------
+    settings : Settings
+        Of the deployment.
+    publications : callable
+        The newest publication of the clusterer, None while there is none.
+    metrics : SamplerMetrics
+        Counters advance when the transaction has been committed.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        publications: Callable[[], Publication | None],
+        metrics: SamplerMetrics,
+    ) -> None:
+        self._settings = settings
+        self._publications = publications
+        self._metrics = metrics
+        self._codec: Codec = codec_for(settings.input)
+        self._seed = settings.sampling.secret_seed() or secrets.token_hex(32)
+        self._sampler = sensitivity_sampler(settings)
+        self._windows = _window_sampler(settings, self._sampler, self._seed)
+        self._published = Clusters.empty(settings.input.dimension)
+        self._cutter = WindowCutter(settings, self._codec, self._sampler)
+        self._gatherer = Gatherer(settings, self._codec)
+
+    def reset(self, partitions: Sequence[Partition]) -> None:
+        """Forget what was not committed."""
+        self._cutter.clear()
+        self._gatherer.clear()
+
+    def cut(self, records: Sequence[InputRecord], now: float) -> list[Window[Decoded]]:
+        """Decode messages and close windows."""
+        if not records:
+            return self._cutter.cut(records, now)
+        with self._metrics.stage("decode"):
+            return self._cutter.cut(records, now)
+
+    def pending_bytes(self) -> int:
+        """Bytes of the open window."""
+        return self._cutter.pending_bytes
+
+    def window_bytes(self, window: Window[Decoded]) -> int:
+        """Bytes of a closed window."""
+        return window.nbytes
+
+    def apply(self, window: Window[Decoded]) -> Unit:
+        """Draw the sample of a window and say what becomes of it."""
+        self._take_publication()
+        covered = ranges(window.items)
+        result = self._draw(window, covered[0])
+        with self._metrics.stage("emit"):
+            emitted = self._emit(window, covered[0], result)
+            entry = self._entry(window, covered, result, emitted)
+            dead = [letter for item in window.items for letter in self._dead_letters(item)]
+            flush = self._gather(window, covered[0], result, entry.closed_ms)
+        ledger = Output(self._settings.topic("windows"), entry.encode(), entry.key)
+        sent = [Output(self._settings.topic("statistics"), value, partition=0) for value in flush.values]
+        counts = _counts(window, entry, result)
+        return Unit(
+            [*emitted.outputs, *dead, ledger, *sent],
+            {(part.topic, part.partition): part.end for part in covered},
+            lambda: self._committed(counts, flush),
+        )
+
+    def _take_publication(self) -> None:
+        publication = self._publications()
+        if publication is None or publication.clusters.version == self._published.version:
+            return
+        publication.check_stream(self._settings)
+        self._published = publication.clusters
+        self._windows.update(self._published)
+        self._gatherer.begin(publication)
+        self._metrics.set_version(self._published.version)
+
+    def _draw(self, window: Window[Decoded], first: Range) -> WindowResult | None:
+        """The draw; None for a window without a usable example.
+
+        Its random stream is keyed by where the window begins: a retry of the same window repeats its draw.
+        """
+        parts = [item.embeddings for item in window.items if len(item.embeddings)]
+        if not parts:
+            return None
+        X = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        with self._metrics.stage("assign"):
+            self._windows.adapt(X)
+        with self._metrics.stage("draw"):
+            return self._windows.draw(
+                random_stream(self._seed, "draw", first.topic, first.partition, first.start)
+            )
+
+    def _emit(self, window: Window[Decoded], first: Range, result: WindowResult | None) -> Emitted:
+        if result is None:
+            return Emitted([], [])
+        return emit(
+            self._codec,
+            window.items,
+            result.sample.indices,
+            columns_of(window_id(first), result, self._published),
+            topic=self._settings.topic("coreset"),
+            max_bytes=largest_coreset_message(self._settings),
+            many_rows=self._settings.input.format == "arrow",
+        )
+
+    def _entry(
+        self, window: Window[Decoded], covered: Sequence[Range], result: WindowResult | None, emitted: Emitted
+    ) -> LedgerEntry:
+        valid = sum(len(item.valid_rows) for item in window.items)
+        clusters = self._published if result is None else result.clusters
+        return LedgerEntry(
+            window=window_id(covered[0]),
+            ranges=tuple(covered),
+            valid=valid,
+            dead=window.rows - valid,
+            emitted=len(emitted.sources),
+            emitted_digest=emitted_digest(emitted.sources),
+            s=0.0 if result is None else result.sample.expected_size,
+            design=self._settings.sampling.design,
+            rate=self._sampler.rate,
+            eta=self._sampler.floor,
+            clusters_version=self._published.version,
+            clusters_digest=clusters.digest(),
+            surrogate_digest=None,
+            weight_sum=0.0 if result is None else float(result.sample.weights.sum()),
+            anticipated_se=None,
+            cost=0.0 if result is None else result.cost,
+            closed_ms=time.time_ns() // 1_000_000,
+        )
+
+    def _dead_letters(self, item: Decoded) -> list[Output]:
+        topic = self._settings.topic("dead_letters")
+        return [
+            dead_letter(
+                topic,
+                item.record,
+                stage="decode",
+                exception=error.exception,
+                message=error.message,
+                row=error.row,
+                value=None if error.row is None else self._codec.example(item, error.row),
+            )
+            for error in item.errors
+        ]
+
+    def _gather(
+        self, window: Window[Decoded], first: Range, result: WindowResult | None, closed_ms: int
+    ) -> Flush:
+        """Add the window to the statistics; what there is to send now."""
+        if result is not None:
+            rng = random_stream(self._seed, "probes", first.topic, first.partition, first.start)
+            self._gatherer.add(window, result, self._published, rng)
+        return self._gatherer.flush(time.monotonic(), closed_ms)
+
+    def _committed(self, counts: WindowCounts, flush: Flush) -> None:
+        self._metrics.window_committed(counts)
+        self._metrics.statistics_committed(sum(map(len, flush.values)), flush.probes)
+
+
+def sensitivity_sampler(settings: Settings) -> SensitivitySampler:
+    """The sampler that the settings describe."""
+    given = settings.sampling
+    unset = given.rate is None and given.size is None and given.epsilon is None
+    return SensitivitySampler(
+        rate=_DEFAULT_RATE if unset else given.rate,
+        size=given.size,
+        epsilon=given.epsilon,
+        delta=given.delta,
+        z=given.z,
+        floor=given.floor,
+        design=given.design,
+        probes=given.probes,
+    )
+
+
+def _window_sampler(settings: Settings, sampler: SensitivitySampler, seed: str) -> WindowSampler:
+    clustering = settings.clustering
+    return WindowSampler(
+        sampler,
+        n_clusters=clustering.n_clusters,
+        dimension=settings.input.dimension,
+        lloyd_steps=clustering.lloyd_steps,
+        split_fraction=clustering.split_fraction,
+        seed=seed,
+        device=clustering.device,
+    )
+
+
+def _counts(window: Window[Decoded], entry: LedgerEntry, result: WindowResult | None) -> WindowCounts:
+    weights = np.zeros(0) if result is None else result.sample.weights
+    return WindowCounts(
+        valid=entry.valid,
+        emitted=entry.emitted,
+        weight=entry.weight_sum,
+        weight_squared=float((weights**2).sum()),
+        expected_size=entry.s,
+        cost=entry.cost,
+        closed_by=window.reason,
+        dead=Counter(error.exception for item in window.items for error in item.errors),
+    )
