@@ -6,6 +6,7 @@ count what a read_committed reader sees since this process started. Each process
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -61,6 +62,7 @@ class LoopMetrics(_Registered):
     def __init__(self, role: Role) -> None:
         self.registry = CollectorRegistry()
         self.role = role
+        self.lock = threading.Lock()  # a scrape sees the counts of a window all or not at all
         ProcessCollector(namespace=_PREFIX, registry=self.registry)
 
         # Which program this is: labels role, version, name, instance; always 1.
@@ -182,15 +184,16 @@ class SamplerMetrics(LoopMetrics):
 
     def window_committed(self, window: WindowCounts) -> None:
         """Count a window, from the ``on_commit`` of its unit and nowhere else."""
-        self.consumed.inc(window.valid)
-        self.emitted.inc(window.emitted)
-        self.weight.inc(window.weight)
-        self.weight_squared.inc(window.weight_squared)
-        self.cost.inc(window.cost)
-        self.windows.labels(window.closed_by).inc()
-        for reason, count in window.dead.items():
-            self.dead.labels(reason).inc(count)
-        self._judge(window)
+        with self.lock:
+            self.consumed.inc(window.valid)
+            self.emitted.inc(window.emitted)
+            self.weight.inc(window.weight)
+            self.weight_squared.inc(window.weight_squared)
+            self.cost.inc(window.cost)
+            self.windows.labels(window.closed_by).inc()
+            for reason, count in window.dead.items():
+                self.dead.labels(reason).inc(count)
+            self._judge(window)
 
     def statistics_committed(self, nbytes: int, probes: int = 0) -> None:
         """Count a flush of statistics and the probes in it."""
@@ -285,13 +288,7 @@ class ClustererMetrics(LoopMetrics):
 
 
 def metric_names() -> frozenset[str]:
-    """Names of all series that the two roles can export, with the suffixes of counters and histograms.
-
-    Examples
-    --------
-    >>> {"stream_coreset_emitted_weight_total", "stream_coreset_stage_seconds_bucket"} <= metric_names()
-    True
-    """
+    """Names of all series that the two roles can export, with the suffixes of counters and histograms."""
     suffixes = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"), "info": ("_info",)}
     families = [
         family for metrics in (SamplerMetrics(), ClustererMetrics()) for family in metrics.registry.collect()

@@ -97,7 +97,8 @@ class StatusServer:
     def _answer(self, path: str, accept: str) -> tuple[int, str, bytes]:
         if path == "/metrics":
             encode, content_type = choose_encoder(accept)
-            return 200, content_type, encode(self._metrics.registry)
+            with self._metrics.lock:
+                return 200, content_type, encode(self._metrics.registry)
         if path == "/healthz":
             return _report(self._health())
         if path == "/readyz":
