@@ -58,5 +58,5 @@ class CircuitBreaker:
     def failed(self) -> None:
         """Note a call that failed."""
         self._failures += 1
-        if self._failures >= self._limit or self._opened is not None:
+        if self._failures >= self._limit:
             self._opened = self._clock()
