@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from consumers.errors import BrokerError, ServiceError
+from consumers.errors import ServiceError
 
 if TYPE_CHECKING:
     from consumers.settings import Settings
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 # Exit codes: 0 well; 1 a person must mend something, or an audit is not clean; 2 wrong usage or settings;
-# 70 a mistake of ours; 75 from a supervised child whose brokers are away, which is worth another start.
-_MEND, _USAGE, _AWAY = 1, 2, 75
+# 70 a mistake of ours.
+_MEND, _USAGE = 1, 2
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         command: _Command = _COMMANDS[arguments.command]
         return command.run(arguments)
     except ServiceError as error:
-        return _explain(error, "--supervised" in words)
+        return _explain(error)
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     except BrokenPipeError:
@@ -50,13 +50,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 128 + signal.SIGPIPE
 
 
-def _explain(error: ServiceError, supervised: bool) -> int:
+def _explain(error: ServiceError) -> int:
     from consumers.settings import SettingsError
 
     print(f"stream-coreset: {error}", file=sys.stderr)
-    if isinstance(error, SettingsError):
-        return _USAGE
-    return _AWAY if supervised and isinstance(error, BrokerError) else _MEND
+    return _USAGE if isinstance(error, SettingsError) else _MEND
 
 
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
@@ -124,7 +122,7 @@ def _settings(arguments: argparse.Namespace, role: str) -> Settings:
 
 def _sampler(arguments: argparse.Namespace) -> int:
     settings = _settings(arguments, "sampler")
-    from consumers.sampler import run_sampler
+    from consumers.roles import run_sampler
     from consumers.serving import serve
 
     return serve(run_sampler, settings, supervised=arguments.supervised)
@@ -132,7 +130,7 @@ def _sampler(arguments: argparse.Namespace) -> int:
 
 def _clusterer(arguments: argparse.Namespace) -> int:
     settings = _settings(arguments, "clusterer")
-    from consumers.clusterer import run_clusterer
+    from consumers.roles import run_clusterer
     from consumers.serving import serve
 
     return serve(run_clusterer, settings, supervised=arguments.supervised)

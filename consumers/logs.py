@@ -50,10 +50,11 @@ def _install(handler: logging.Handler, level: str) -> None:
     for old in [one for one in root.handlers if getattr(one, "ours", False)]:
         root.removeHandler(old)
     handler.ours = True  # type: ignore[attr-defined]
+    handler.setLevel(level)
     root.addHandler(handler)
     root.setLevel(level)
-    for name in _CHATTY:
-        logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelName(level)))
+    for name in _CHATTY:  # at all levels: others listen to the warnings for the reason of a failure
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def _before() -> list[Processor]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -102,14 +101,7 @@ def run_clusterer(settings: Settings, stop: threading.Event) -> None:
 def _monitored(
     settings: Settings, metrics: LoopMetrics, loop: TransactionalLoop[object], *, standby: bool
 ) -> Iterator[None]:
-    status = StatusServer(
-        settings.monitoring,
-        metrics,
-        loop_age=lambda: time.monotonic() - loop.last_seen,
-        partitions=lambda: loop.assigned,
-        standby=standby,
-    )
-    with status:
+    with StatusServer(settings.monitoring, metrics, loop, standby=standby) as status:
         log.info("monitoring", url=status.url)
         yield
 
