@@ -1,0 +1,227 @@
+"""The two halves of the loop: one samples windows with the clusters it has, one keeps the clusters up to date.
+
+`WindowSampler` and `ClusterModel` talk through `Clusters` and `WeightedPoints` only, so that they can run in
+one program or in many.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from stream_coreset.arrays import Array, random_stream, to_host
+from stream_coreset.clusters import Clusters, adapted
+from stream_coreset.kmeans import Assignment, MiniBatchKMeans, WeightedPoints
+from stream_coreset.losses import LossBook
+from stream_coreset.sensitivity import Sample, SensitivitySampler
+
+__all__ = ["AdaptedWindow", "ClusterModel", "WindowSampler"]
+
+Ids = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class AdaptedWindow:
+    """A window and the clusters as adapted to it, before anything is drawn.
+
+    Attributes
+    ----------
+    assignment : Assignment
+        Labels and distances of the n examples.
+    clusters : Clusters
+        The published version with its centers adapted to this window. Ids that the published version does
+        not have are of centers just placed, and mean nothing elsewhere.
+    statistics : WeightedPoints
+        The centers that have members, as weighted points: what the cluster model wants to know.
+    members : (len(statistics),) int64
+        Their labels.
+    """
+
+    assignment: Assignment
+    clusters: Clusters
+    statistics: WeightedPoints
+    members: Ids
+
+    @property
+    def cost(self) -> float:
+        """Clustering cost: the sum of squared distances to the centers."""
+        return float(np.square(self.assignment.distances, dtype=np.float64).sum())
+
+
+class WindowSampler:
+    """Adapts the published clusters to each window and draws its sample.
+
+    Adapted centers are a disposable cache: they are kept from window to window until the next version.
+
+    Parameters
+    ----------
+    sampler : SensitivitySampler
+        Scores, budget and design.
+    n_clusters, lloyd_steps, split_fraction, device
+        Of the clustering, see `MiniBatchKMeans`.
+    dimension : int
+        Features of an example.
+    seed : int, bytes or str
+        Of the adaptation; never of the draw.
+    """
+
+    def __init__(
+        self,
+        sampler: SensitivitySampler,
+        *,
+        n_clusters: int,
+        dimension: int,
+        lloyd_steps: int = 1,
+        split_fraction: float = 0.125,
+        seed: int | bytes | str = 0,
+        device: str = "cpu",
+    ) -> None:
+        self.sampler = sampler
+        self._parameters: dict[str, Any] = {
+            "n_clusters": n_clusters,
+            "lloyd_steps": lloyd_steps,
+            "split_fraction": split_fraction,
+            "device": device,
+        }
+        self._rng = random_stream(seed, "adapt")
+        self.update(Clusters.empty(dimension))
+
+    def update(self, clusters: Clusters) -> None:
+        """Replace the adapted centers by a newly published version."""
+        self.published = clusters
+        if clusters.k:
+            self._kmeans = MiniBatchKMeans.from_centers(
+                clusters.centers, clusters.counts, clusters.ids, clusters.generations, **self._parameters
+            )
+        else:
+            self._kmeans = MiniBatchKMeans(**self._parameters)
+
+    def adapt(self, X: Array) -> AdaptedWindow:
+        """Adapt the centers to a window of shape (n, d) and assign it.
+
+        Raises
+        ------
+        ValueError
+            Where `X` is empty, has NaN or infinite values or another dimension.
+        """
+        assignment = self._kmeans.adapt_assign(X, rng=self._rng)
+        statistics = self._kmeans.summarize(X, assignment)
+        local = adapted(self.published, self._kmeans, self.sampler.z)
+        return AdaptedWindow(assignment, local, statistics, np.unique(assignment.labels))
+
+    def draw(self, window: AdaptedWindow, rng: np.random.Generator) -> Sample:
+        """Draw the sample of an adapted window; `rng` is a stream of this draw alone."""
+        return self.sampler.sample(window.assignment, window.clusters, rng)
+
+
+class ClusterModel:
+    """Merges weighted points into the centers of the stream, keeps what the model said of them, and publishes.
+
+    Time is passed in: any clock in seconds, always the same one.
+
+    Parameters
+    ----------
+    n_clusters, lloyd_steps, split_fraction
+        Of the clustering, see `MiniBatchKMeans`.
+    dimension : int
+        Features of an example.
+    half_life : float, optional
+        Examples after which older ones count half.
+    probes : int
+        Loss queries a center.
+    z : float
+        Exponent of the distance in the scores.
+    seed : int, bytes or str
+    """
+
+    def __init__(
+        self,
+        *,
+        n_clusters: int,
+        dimension: int,
+        half_life: float | None = None,
+        probes: int = 9,
+        z: float = 2.0,
+        lloyd_steps: int = 1,
+        split_fraction: float = 0.125,
+        seed: int | bytes | str = 0,
+    ) -> None:
+        self.dimension, self.z, self.version = dimension, z, 0
+        self.book = LossBook(probes)
+        self._parameters: dict[str, Any] = {
+            "n_clusters": n_clusters,
+            "half_life": half_life,
+            "lloyd_steps": lloyd_steps,
+            "split_fraction": split_fraction,
+            "seed": seed,
+        }
+        self._kmeans = MiniBatchKMeans(**self._parameters)
+
+    @property
+    def k(self) -> int:
+        """Number of centers."""
+        return len(self._kmeans.cluster_centers_)
+
+    @property
+    def generations(self) -> dict[int, int]:
+        """Generation of each center by its id."""
+        pairs = zip(self._kmeans.ids_.tolist(), self._kmeans.generations_.tolist(), strict=True)
+        return dict(pairs)
+
+    def merge(self, points: WeightedPoints) -> None:
+        """Adapt the centers to weighted points that arrived."""
+        self._kmeans.merge(points)
+        self.book.forget(self._kmeans.ids_.tolist())
+
+    def locate(self, points: Array) -> Ids:
+        """The id of the center that each of the points (m, d) belongs to."""
+        return self._kmeans.ids_[self._kmeans.assign(points).labels]
+
+    def due(self, budget: int, now: float, max_age: float) -> list[int]:
+        """Ids of the centers to ask, the most urgent first, see `LossBook.due`."""
+        generations = self.generations
+        return self.book.due(
+            generations, generations.values(), budget_queries=budget, now=now, max_age=max_age
+        )
+
+    def record(
+        self, center_id: int, generation: int, losses: ArrayLike, *, model_version: str, now: float
+    ) -> None:
+        """Note the losses of a center's probes, its nearest example first; a center that is gone is left out."""
+        values = np.asarray(losses, np.float64)
+        if center_id in self.generations:
+            self.book.record(
+                center_id, generation, float(values[0]), values[1:], model_version=model_version, now=now
+            )
+
+    def publish(self, now: float) -> Clusters:
+        """The next version of the clusters."""
+        self.version += 1
+        ids, counts = self._kmeans.ids_, self._kmeans.counts_
+        centers = to_host(self._kmeans.cluster_centers_)
+        table = self.book.table(ids, counts, centers, now, self.z)
+        return Clusters(
+            version=self.version,
+            model_version=self.book.model_version,
+            ids=ids,
+            generations=self._kmeans.generations_,
+            centers=centers,
+            counts=counts,
+            losses=table.losses,
+            spreads=table.spreads,
+            loss_ages=table.ages,
+            mean_square=table.mean_square,
+            holders=table.holders,
+        )
+
+    def restore(self, clusters: Clusters, now: float) -> None:
+        """Go on from published clusters, after a restart."""
+        self.version = clusters.version
+        if clusters.k:
+            self._kmeans = MiniBatchKMeans.from_centers(
+                clusters.centers, clusters.counts, clusters.ids, clusters.generations, **self._parameters
+            )
+        self.book.restore(clusters, now)
