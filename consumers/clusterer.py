@@ -145,14 +145,11 @@ class ClustererTransform:
         self._model.restore(publication.clusters, time.monotonic())
 
     def _merge(self, statistics: Statistics) -> None:
-        before = self._generations()
+        before = self._model.generations
         self._model.merge(statistics.points)
-        now = self._generations()
+        now = self._model.generations
         self._pool.forget(center for center, generation in now.items() if before.get(center) == generation)
         self._add_probes(statistics)
-
-    def _generations(self) -> dict[int, int]:
-        return {int(i): int(g) for i, g in zip(self._model.ids, self._model.generations, strict=True)}
 
     def _add_probes(self, statistics: Statistics) -> None:
         """Give each probe to the center that its sampler's center fell to."""
@@ -181,8 +178,7 @@ class ClustererTransform:
                 self._model.record(
                     question.center_id,
                     question.generation,
-                    float(losses[0]),
-                    losses[1:],
+                    losses,
                     model_version=answers.model_version,
                     now=time.monotonic(),
                 )
@@ -192,7 +188,7 @@ class ClustererTransform:
         now = time.monotonic()
         if self._refresher is None or not self._refresher.idle or now < self._refresh_at:
             return
-        generations = self._generations()
+        generations = self._model.generations
         questions = []
         for center in self._due(self._settings.endpoint.queries_per_refresh):
             if center in self._pool:

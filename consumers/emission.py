@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,8 @@ from consumers.examples import Codec, Decoded, SampleColumns
 from consumers.ledger import source_id
 from consumers.transform import Output
 from stream_coreset.clusters import Clusters
-from stream_coreset.stream import WindowResult
+from stream_coreset.sensitivity import Sample
+from stream_coreset.stream import AdaptedWindow
 
 __all__ = ["Emitted", "columns_of", "emit", "place"]
 
@@ -27,20 +29,22 @@ class Emitted:
     sources: list[str]
 
 
-def columns_of(window: str, result: WindowResult, published: Clusters) -> SampleColumns:
+def columns_of(window: str, adapted: AdaptedWindow, sample: Sample, published: Clusters) -> SampleColumns:
     """What is said of each drawn example, in draw order.
 
     Parameters
     ----------
     window : str
         Window id.
-    result : WindowResult
-        The window's draw, with the clusters as adapted to it.
+    adapted : AdaptedWindow
+        The window, with the clusters as adapted to it.
+    sample : Sample
+        Its draw.
     published : Clusters
         The version that they were adapted from; a center that is not in it was just placed.
     """
-    sample, clusters = result.sample, result.clusters
-    labels = result.assignment.labels[sample.indices]
+    clusters = adapted.clusters
+    labels = adapted.assignment.labels[sample.indices]
     ids = np.where(np.isin(clusters.ids, published.ids), clusters.ids, -1)
     return SampleColumns(
         window=window,
@@ -49,7 +53,7 @@ def columns_of(window: str, result: WindowResult, published: Clusters) -> Sample
         probabilities=sample.probabilities,
         ranks=np.arange(len(sample), dtype=np.int64),
         cluster_ids=ids[labels],
-        distances=np.asarray(result.assignment.distances, np.float64)[sample.indices],
+        distances=np.asarray(adapted.assignment.distances, np.float64)[sample.indices],
         center_losses=clusters.losses[labels],
         spreads=clusters.spreads[labels],
         loss_ages=clusters.loss_ages[labels],
@@ -106,4 +110,5 @@ def place(items: Sequence[Decoded], indices: Ids) -> tuple[Ids, Ids]:
 def _part(columns: SampleColumns, drawn: Ids) -> SampleColumns:
     """The columns of some of the examples."""
     arrays = {f.name: getattr(columns, f.name) for f in fields(columns)}
-    return replace(columns, **{name: a[drawn] for name, a in arrays.items() if isinstance(a, np.ndarray)})
+    chosen: dict[str, Any] = {name: a[drawn] for name, a in arrays.items() if isinstance(a, np.ndarray)}
+    return replace(columns, **chosen)

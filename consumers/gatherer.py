@@ -18,10 +18,10 @@ from consumers.publication import Publication
 from consumers.settings import Settings
 from consumers.summaries import Probe, Statistics, encode_statistics
 from stream_coreset.clusters import Clusters
-from stream_coreset.kernels import cluster_sums
+from stream_coreset.kernels import cluster_sums, totals
 from stream_coreset.kmeans import WeightedPoints
 from stream_coreset.probes import choose_probes
-from stream_coreset.stream import WindowResult
+from stream_coreset.stream import AdaptedWindow
 from stream_coreset.window import Window
 
 __all__ = ["Flush", "Gatherer"]
@@ -68,18 +68,18 @@ class Gatherer:
         self._room = PROBE_BYTES
 
     def add(
-        self, window: Window[Decoded], result: WindowResult, published: Clusters, rng: np.random.Generator
+        self, window: Window[Decoded], adapted: AdaptedWindow, published: Clusters, rng: np.random.Generator
     ) -> None:
         """Add one window's centers, and probes of those that are wanted or were just placed."""
-        ids = result.clusters.ids[result.members]
+        ids = adapted.clusters.ids[adapted.members]
         known = np.isin(ids, published.ids)
         self._keys += [(self._version, int(center)) for center in ids]
         self._published += known.tolist()
-        self._points.append(result.statistics)
-        label_of = dict(zip(ids.tolist(), result.members.tolist(), strict=True))
+        self._points.append(adapted.statistics)
+        label_of = dict(zip(ids.tolist(), adapted.members.tolist(), strict=True))
         asked = [center for center in self._wanted if center in label_of]
         self._add_probes(
-            window, result, [label_of[c] for c in self._fitting([*asked, *ids[~known]], window)], rng
+            window, adapted, [label_of[c] for c in self._fitting([*asked, *ids[~known]], window)], rng
         )
 
     def flush(self, now: float, closed_ms: int) -> Flush:
@@ -102,15 +102,15 @@ class Gatherer:
     def _add_probes(
         self,
         window: Window[Decoded],
-        result: WindowResult,
+        adapted: AdaptedWindow,
         labels: Sequence[int],
         rng: np.random.Generator,
     ) -> None:
-        probes = choose_probes(result.assignment, labels, self._settings.sampling.probes - 1, rng)
+        probes = choose_probes(adapted.assignment, labels, self._settings.sampling.probes - 1, rng)
         messages, rows = place(window.items, probes.rows)
         for i, (message, row) in enumerate(zip(messages, rows, strict=True)):
             example = self._codec.example(window.items[message], int(row))
-            center = int(result.clusters.ids[probes.labels[i]])
+            center = int(adapted.clusters.ids[probes.labels[i]])
             nearest, count = bool(probes.is_nearest[i]), float(probes.member_counts[i])
             probe = Probe(0, nearest, float(probes.distances[i]), count, example)
             self._probes.append(((self._version, center), probe))
@@ -136,5 +136,5 @@ def _added_up(windows: Sequence[WeightedPoints], places: NDArray[np.intp], k: in
     sums, mass = cluster_sums(means, places, k, counts)
     centers = sums / mass[:, None]
     apart = counts * ((means - centers[places]) ** 2).sum(axis=1)
-    costs = np.bincount(places, np.concatenate([part.costs for part in windows]) + apart, k)
-    return WeightedPoints(centers.astype(np.float32), mass, costs)
+    costs: NDArray[np.float64] = np.concatenate([part.costs for part in windows]) + apart
+    return WeightedPoints(centers.astype(np.float32), mass, totals(places, costs, k))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import structlog
 
@@ -99,8 +100,9 @@ def run_clusterer(settings: Settings, stop: threading.Event) -> None:
 
 @contextmanager
 def _monitored(
-    settings: Settings, metrics: LoopMetrics, loop: TransactionalLoop[object], *, standby: bool
+    settings: Settings, metrics: LoopMetrics, loop: TransactionalLoop[Any], *, standby: bool
 ) -> Iterator[None]:
+    metrics.describe(settings.name, settings.instance)
     with StatusServer(settings.monitoring, metrics, loop, standby=standby) as status:
         log.info("monitoring", url=status.url)
         yield

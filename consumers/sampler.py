@@ -6,6 +6,7 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -22,13 +23,19 @@ from consumers.settings import Settings
 from consumers.transform import InputRecord, Output, Partition, Unit
 from stream_coreset.arrays import random_stream
 from stream_coreset.clusters import Clusters
-from stream_coreset.sensitivity import SensitivitySampler
-from stream_coreset.stream import WindowResult, WindowSampler
+from stream_coreset.sensitivity import Sample, SensitivitySampler
+from stream_coreset.stream import AdaptedWindow, WindowSampler
 from stream_coreset.window import Window
 
 __all__ = ["SamplerTransform", "sensitivity_sampler"]
 
 _DEFAULT_RATE = 0.01
+
+
+@dataclass(frozen=True, eq=False)
+class _Drawn:
+    adapted: AdaptedWindow
+    sample: Sample
 
 
 class SamplerTransform:
@@ -85,15 +92,15 @@ class SamplerTransform:
         """Draw the sample of a window and say what becomes of it."""
         self._take_publication()
         covered = ranges(window.items)
-        result = self._draw(window, covered[0])
+        drawn = self._draw(window, covered[0])
         with self._metrics.stage("emit"):
-            emitted = self._emit(window, covered[0], result)
-            entry = self._entry(window, covered, result, emitted)
+            emitted = self._emit(window, covered[0], drawn)
+            entry = self._entry(window, covered, drawn, emitted)
             dead = [letter for item in window.items for letter in self._dead_letters(item)]
-            flush = self._gather(window, covered[0], result, entry.closed_ms)
+            flush = self._gather(window, covered[0], drawn, entry.closed_ms)
         ledger = Output(self._settings.topic("windows"), entry.encode(), entry.key)
         sent = [Output(self._settings.topic("statistics"), value, partition=0) for value in flush.values]
-        counts = _counts(window, entry, result)
+        counts = _counts(window, entry, drawn)
         return Unit(
             [*emitted.outputs, *dead, ledger, *sent],
             {(part.topic, part.partition): part.end for part in covered},
@@ -110,7 +117,7 @@ class SamplerTransform:
         self._gatherer.begin(publication)
         self._metrics.set_version(self._published.version)
 
-    def _draw(self, window: Window[Decoded], first: Range) -> WindowResult | None:
+    def _draw(self, window: Window[Decoded], first: Range) -> _Drawn | None:
         """The draw; None for a window without a usable example.
 
         Its random stream is keyed by where the window begins: a retry of the same window repeats its draw.
@@ -118,32 +125,30 @@ class SamplerTransform:
         parts = [item.embeddings for item in window.items if len(item.embeddings)]
         if not parts:
             return None
-        X = parts[0] if len(parts) == 1 else np.concatenate(parts)
         with self._metrics.stage("assign"):
-            self._windows.adapt(X)
+            adapted = self._windows.adapt(parts[0] if len(parts) == 1 else np.concatenate(parts))
         with self._metrics.stage("draw"):
-            return self._windows.draw(
-                random_stream(self._seed, "draw", first.topic, first.partition, first.start)
-            )
+            rng = random_stream(self._seed, "draw", first.topic, first.partition, first.start)
+            return _Drawn(adapted, self._windows.draw(adapted, rng))
 
-    def _emit(self, window: Window[Decoded], first: Range, result: WindowResult | None) -> Emitted:
-        if result is None:
+    def _emit(self, window: Window[Decoded], first: Range, drawn: _Drawn | None) -> Emitted:
+        if drawn is None:
             return Emitted([], [])
         return emit(
             self._codec,
             window.items,
-            result.sample.indices,
-            columns_of(window_id(first), result, self._published),
+            drawn.sample.indices,
+            columns_of(window_id(first), drawn.adapted, drawn.sample, self._published),
             topic=self._settings.topic("coreset"),
             max_bytes=largest_coreset_message(self._settings),
             many_rows=self._settings.input.format == "arrow",
         )
 
     def _entry(
-        self, window: Window[Decoded], covered: Sequence[Range], result: WindowResult | None, emitted: Emitted
+        self, window: Window[Decoded], covered: Sequence[Range], drawn: _Drawn | None, emitted: Emitted
     ) -> LedgerEntry:
         valid = sum(len(item.valid_rows) for item in window.items)
-        clusters = self._published if result is None else result.clusters
+        clusters = self._published if drawn is None else drawn.adapted.clusters
         return LedgerEntry(
             window=window_id(covered[0]),
             ranges=tuple(covered),
@@ -151,16 +156,16 @@ class SamplerTransform:
             dead=window.rows - valid,
             emitted=len(emitted.sources),
             emitted_digest=emitted_digest(emitted.sources),
-            s=0.0 if result is None else result.sample.expected_size,
+            s=0.0 if drawn is None else drawn.sample.expected_size,
             design=self._settings.sampling.design,
             rate=self._sampler.rate,
             eta=self._sampler.floor,
             clusters_version=self._published.version,
             clusters_digest=clusters.digest(),
             surrogate_digest=None,
-            weight_sum=0.0 if result is None else float(result.sample.weights.sum()),
+            weight_sum=0.0 if drawn is None else float(drawn.sample.weights.sum()),
             anticipated_se=None,
-            cost=0.0 if result is None else result.cost,
+            cost=0.0 if drawn is None else drawn.adapted.cost,
             closed_ms=time.time_ns() // 1_000_000,
         )
 
@@ -179,13 +184,11 @@ class SamplerTransform:
             for error in item.errors
         ]
 
-    def _gather(
-        self, window: Window[Decoded], first: Range, result: WindowResult | None, closed_ms: int
-    ) -> Flush:
+    def _gather(self, window: Window[Decoded], first: Range, drawn: _Drawn | None, closed_ms: int) -> Flush:
         """Add the window to the statistics; what there is to send now."""
-        if result is not None:
+        if drawn is not None:
             rng = random_stream(self._seed, "probes", first.topic, first.partition, first.start)
-            self._gatherer.add(window, result, self._published, rng)
+            self._gatherer.add(window, drawn.adapted, self._published, rng)
         return self._gatherer.flush(time.monotonic(), closed_ms)
 
     def _committed(self, counts: WindowCounts, flush: Flush) -> None:
@@ -222,8 +225,8 @@ def _window_sampler(settings: Settings, sampler: SensitivitySampler, seed: str) 
     )
 
 
-def _counts(window: Window[Decoded], entry: LedgerEntry, result: WindowResult | None) -> WindowCounts:
-    weights = np.zeros(0) if result is None else result.sample.weights
+def _counts(window: Window[Decoded], entry: LedgerEntry, drawn: _Drawn | None) -> WindowCounts:
+    weights = np.zeros(0) if drawn is None else drawn.sample.weights
     return WindowCounts(
         valid=entry.valid,
         emitted=entry.emitted,

@@ -32,8 +32,14 @@ class Centers(Protocol):
 
     cluster_centers_: Any
     counts_: Any
-    ids_: Any
-    generations_: Any
+
+    @property
+    def ids_(self) -> NDArray[np.int64]:
+        """(k,) identities."""
+
+    @property
+    def generations_(self) -> NDArray[np.int64]:
+        """(k,) generations."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""The two halves of the loop: one samples windows with the clusters it has, one keeps the clusters up to date.
+"""The two halves of the loop: one samples windows with the clusters it has, one keeps these up to date.
 
 `WindowSampler` and `ClusterModel` talk through `Clusters` and `WeightedPoints` only, so that they can run in
 one program or in many.
@@ -118,7 +118,7 @@ class WindowSampler:
 
 
 class ClusterModel:
-    """Merges weighted points into the centers of the stream, keeps what the model said of them, and publishes.
+    """Merges weighted points into the centers of the stream, keeps what the model said of them, publishes.
 
     Time is passed in: any clock in seconds, always the same one.
 
@@ -190,7 +190,7 @@ class ClusterModel:
     def record(
         self, center_id: int, generation: int, losses: ArrayLike, *, model_version: str, now: float
     ) -> None:
-        """Note the losses of a center's probes, its nearest example first; a center that is gone is left out."""
+        """Note the losses of a center's probes, its nearest example first, unless the center is gone."""
         values = np.asarray(losses, np.float64)
         if center_id in self.generations:
             self.book.record(
