@@ -6,6 +6,7 @@ count what a read_committed reader sees since this process started. Each process
 
 from __future__ import annotations
 
+import importlib.metadata
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -65,8 +66,8 @@ class LoopMetrics(_Registered):
         self.lock = threading.Lock()  # a scrape sees the counts of a window all or not at all
         ProcessCollector(namespace=_PREFIX, registry=self.registry)
 
-        # Which program this is: labels role, version, name, instance; always 1.
-        self.build = Info(f"{_PREFIX}_build", "Role, version, name and instance", registry=self.registry)
+        # Which program this is: labels role, version, name (of the deployment) and member; always 1.
+        self.build = Info(f"{_PREFIX}_build", "Role, version, name and member", registry=self.registry)
 
         # Seconds since the polling thread last came round; healthy means seconds, whatever Kafka does.
         self.loop_age = self._gauge("loop_age_seconds", "Time since the loop last came round", "role")
@@ -93,6 +94,11 @@ class LoopMetrics(_Registered):
             self.transactions.labels(role, outcome)
         for gauge in (self.loop_age, self.partitions, self.pending, self.version):
             gauge.labels(role)
+
+    def describe(self, name: str, member: str) -> None:
+        """Say which deployment this is, and which of its processes."""
+        version = importlib.metadata.version("stream-coreset")
+        self.build.info({"role": self.role, "version": version, "name": name, "member": member})
 
     def transaction(self, outcome: Outcome) -> None:
         """Count a transaction that was committed or aborted, or whose outcome is not known."""
@@ -129,10 +135,10 @@ class LoopMetrics(_Registered):
 
 @dataclass(frozen=True)
 class WindowCounts:
-    """What one committed window adds to the counters.
+    """What one committed window adds to the counters; `dead` counts by reason.
 
     `weight` is the sum of the weights of its draw, before those of a chained input are multiplied in: its
-    expectation is `valid`. `cost` is the sum of squared distances to the centers; `dead` counts by reason.
+    expectation is `valid`.
     """
 
     valid: int
@@ -179,7 +185,6 @@ class SamplerMetrics(LoopMetrics):
         # Statistics sent to the clusterer, and the examples sent along as probes.
         self.statistics_bytes = self._counter("statistics_bytes", "Bytes of statistics sent")
         self.probes = self._counter("probes_sent", "Examples sent to the clusterer as probes")
-
         self._group = (0.0, 0.0)
 
     def window_committed(self, window: WindowCounts) -> None:
@@ -265,12 +270,11 @@ class ClustererMetrics(LoopMetrics):
 
         # Age of the oldest loss in use; NaN without any.
         self.oldest_loss = self._gauge("oldest_loss_age_seconds", "Age of the oldest loss in use")
+        self.oldest_loss.set(float("nan"))
 
         # Weighted points and probes that arrived and were merged.
         self.points = self._counter("weighted_points_merged", "Weighted points that were merged")
         self.probes = self._counter("probes_received", "Examples received as probes")
-
-        self.oldest_loss.set(float("nan"))
 
     def published(self, version: int, nbytes: int, *, centers: int, known: int, oldest: float) -> None:
         """Count a publication, after its commit; `oldest` in seconds, NaN without any loss."""
