@@ -3,8 +3,8 @@
 Arrow messages, float32, d = 384, k = 1024, windows of 8192. Each round measures, one after the other,
 (a) kafka-python only reading the messages, (b) the obvious program (scikit-learn's partial_fit and a numpy
 draw, no transactions, no adaptation), and the service: one sampler and the clusterer as processes.
-*The limit* is cores / (CPU seconds per example of only reading, client and broker, + CPU seconds per example of
-only clustering and sampling windows that lie in memory), measured in the same round. Medians of the rounds.
+*The limit* is cores / (CPU seconds per example of only reading, client and broker, + CPU seconds per example
+of only clustering and sampling windows that lie in memory), measured in the same round. Medians over rounds.
 """
 
 from __future__ import annotations

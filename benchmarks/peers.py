@@ -1,4 +1,4 @@
-"""The peers of the end-to-end benchmark, each in a process of its own: ``python -m benchmarks.peers NAME ...``.
+"""The peers of the end-to-end benchmark, each a process of its own: ``python -m benchmarks.peers NAME ...``.
 
 They print one line of JSON: examples, seconds, CPU seconds of the process.
 """
@@ -28,7 +28,7 @@ def only_read(servers: str, topic: str, **_: int) -> int:
 
 
 def obvious(servers: str, topic: str, *, n_clusters: int, window: int) -> int:
-    """The program one writes first: partial_fit, distances as probabilities, a numpy draw, no transactions."""
+    """What one writes first: partial_fit, distances as probabilities, a numpy draw, no transactions."""
     producer = KafkaProducer(bootstrap_servers=servers)
     model = MiniBatchKMeans(n_clusters, random_state=0)
     rng = np.random.default_rng(0)
