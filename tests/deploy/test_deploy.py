@@ -1,0 +1,339 @@
+"""What deploy/ and docker-compose.yml promise, checked without a Docker engine, Prometheus or Grafana."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import promql_parser
+import pytest
+import yaml
+from yamllint import linter
+from yamllint.config import YamlLintConfig
+
+from consumers import cli
+from consumers.metrics import metric_names
+from consumers.settings import load_settings
+
+ROOT = Path(__file__).parents[2]
+DEPLOY = ROOT / "deploy"
+YAML_FILES = sorted([ROOT / "docker-compose.yml", *DEPLOY.rglob("*.yml"), *DEPLOY.rglob("*.yaml")])
+DASHBOARDS = sorted(DEPLOY.rglob("*.json"))
+LINT = """
+extends: default
+rules: {line-length: {max: 130}, document-start: disable, comments: {min-spaces-from-content: 1}}
+"""
+OF_PROMETHEUS = {"up"}
+VARIABLES = {"$__rate_interval": "1m", "$job": "sampler|clusterer"}
+
+
+def loaded(path: Path) -> dict[str, Any]:
+    value = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert isinstance(value, dict)
+    return value
+
+
+COMPOSE = loaded(ROOT / "docker-compose.yml")
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+RULES = [rule for group in loaded(DEPLOY / "prometheus/rules.yml")["groups"] for rule in group["rules"]]
+RECORDED = {rule["record"] for rule in RULES if "record" in rule}
+
+
+def metrics_of(expression: str) -> set[str]:
+    """The metrics that a PromQL expression reads; fails when it is none."""
+    found: set[str] = set()
+
+    def visit(node: promql_parser.Expr) -> bool:
+        if isinstance(node, promql_parser.VectorSelector):
+            found.add(node.name)
+        return True
+
+    promql_parser.walk(promql_parser.parse(expression), visit)
+    return found
+
+
+def known() -> set[str]:
+    return metric_names() | OF_PROMETHEUS | RECORDED
+
+
+# --- YAML
+
+
+@pytest.mark.parametrize("path", YAML_FILES, ids=lambda path: path.name)
+def test_yaml_is_clean(path: Path) -> None:
+    problems = linter.run(path.read_text(encoding="utf-8"), YamlLintConfig(LINT))
+    assert not [f"{path.name}:{problem.line} {problem.message}" for problem in problems]
+
+
+# --- docker-compose.yml
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_services_refer_to_what_is_there(name: str) -> None:
+    service = SERVICES[name]
+    assert set(service.get("depends_on", [])) <= set(SERVICES)
+    for volume in service.get("volumes", []):
+        source, target = volume.split(":")[:2]
+        assert target.startswith("/")
+        assert (ROOT / source).exists() if source.startswith(".") else source in COMPOSE["volumes"]
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_ports_are_on_loopback_and_images_have_a_version(name: str) -> None:
+    service = SERVICES[name]
+    assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
+    assert re.fullmatch(r"[a-z/-]+:v?\d+\.\d+\.\d+", service["image"])
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_condition_can_come_true(name: str) -> None:
+    depends = SERVICES[name].get("depends_on", {})
+    for other, how in depends.items() if isinstance(depends, dict) else []:
+        if how["condition"] == "service_healthy":
+            assert "healthcheck" in SERVICES[other]
+        else:
+            assert how["condition"] == "service_completed_successfully"
+            assert SERVICES[other]["restart"] == "on-failure"
+
+
+def ours() -> dict[str, dict[str, Any]]:
+    return {name: service for name, service in SERVICES.items() if "build" in service}
+
+
+def test_all_parts_are_there() -> None:
+    assert set(SERVICES) == {
+        "kafka", "input", "topics", "sampler", "clusterer", "trainer", "replay", "prometheus", "grafana"
+    }  # fmt: skip
+    assert set(ours()) == {"topics", "sampler", "clusterer", "trainer", "replay"}
+
+
+@pytest.mark.parametrize("name", ours())
+def test_our_images_are_built_from_the_dockerfile(name: str) -> None:
+    build = SERVICES[name]["build"]
+    assert (ROOT / build["context"] / build["dockerfile"]).exists()
+    assert f" AS {build['target']}\n" in (DEPLOY / "Dockerfile").read_text()
+
+
+@pytest.mark.parametrize("name", ours())
+def test_the_environment_holds_settings(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable, value in SERVICES[name]["environment"].items():
+        assert isinstance(value, str)
+        monkeypatch.setenv(variable, value)
+    settings = load_settings()
+    broker = settings.kafka.bootstrap_servers
+    assert f"INTERNAL://{broker}" in SERVICES["kafka"]["environment"]["KAFKA_ADVERTISED_LISTENERS"]
+    assert f"--topic={settings.input.topic}" in SERVICES["input"]["command"]
+    assert settings.endpoint.url is not None
+    assert settings.endpoint.url.host in SERVICES
+    assert f"--port={settings.endpoint.url.port}" in SERVICES["trainer"]["command"]
+
+
+def test_the_demo_stream_is_the_one_that_is_configured() -> None:
+    from consumers.demo.data import DIMENSION
+    from consumers.demo.replay import PARTITIONS
+
+    environment = SERVICES["replay"]["environment"]
+    assert environment["STREAM_CORESET_INPUT__DIMENSION"] == str(DIMENSION)
+    assert f"--partitions={PARTITIONS}" in SERVICES["input"]["command"]
+
+
+@pytest.mark.parametrize("name", ["topics", "sampler", "clusterer"])
+def test_commands_exist(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main([*SERVICES[name]["command"], "--help"])
+    assert ended.value.code == 0
+    assert f"stream-coreset {name}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["trainer", "replay"])
+def test_flags_of_the_demo_exist(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    python, option, module = SERVICES[name]["entrypoint"]
+    assert (python, option) == ("python", "-m")
+    with pytest.raises(SystemExit) as ended:
+        importlib.import_module(module).main([*SERVICES[name]["command"], "--help"])
+    assert ended.value.code == 0
+    said = capsys.readouterr().out
+    assert all(flag.split("=")[0] + " " in said for flag in SERVICES[name]["command"])
+
+
+def test_replicas_of_the_sampler_are_instances_of_their_own() -> None:
+    shell, option, script, _ = SERVICES["sampler"]["entrypoint"]
+    assert (shell, option) == ("sh", "-c")
+    words = shlex.split(script.replace("$$", "$"))
+    assert words == ["STREAM_CORESET_INSTANCE=$(hostname)", "exec", "stream-coreset", "$@"]
+
+
+# --- Dockerfile
+
+
+def stages() -> dict[str, list[str]]:
+    """Instructions of the Dockerfile by stage, with continued lines joined."""
+    text = (DEPLOY / "Dockerfile").read_text().replace("\\\n", " ")
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    found: dict[str, list[str]] = {}
+    for line in lines:
+        if line.startswith("FROM "):
+            found[line.split(" AS ")[1]] = current = []
+        elif found:
+            current.append(line)
+    return found
+
+
+def instruction(stage: str, name: str) -> str:
+    return [line for line in stages()[stage] if line.startswith(f"{name} ")][-1].removeprefix(f"{name} ")
+
+
+@pytest.mark.parametrize("stage", ["service", "demo"])
+def test_images_run_the_command_without_privileges(stage: str) -> None:
+    user = int(instruction(stage, "USER").split(":")[0])
+    assert user > 0
+    assert f"--uid {user} " in instruction("base", "RUN")
+    assert json.loads(instruction(stage, "ENTRYPOINT")) == ["stream-coreset"]
+
+
+def test_everything_installed_is_pinned_by_hash() -> None:
+    installs = [line for lines in stages().values() for line in lines if "pip install" in line]
+    for line in installs:
+        assert "--no-cache-dir" in line
+        assert "--require-hashes -r" in line or line.endswith("--no-deps /tmp/wheels/*.whl")
+    locks = {Path(word).name for line in installs for word in line.split() if word.endswith(".lock")}
+    assert locks == {"build.lock", "service.lock", "demo.lock"}
+    for lock in locks:
+        text = (ROOT / "requirements" / lock).read_text()
+        pinned = re.split(r"\n(?=\S)", text.strip())
+        assert all("==" in one and "--hash=sha256:" in one for one in pinned)
+
+
+def test_what_is_copied_reaches_the_build() -> None:
+    let_through = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line[:1] == "!"]
+    copies = [line for lines in stages().values() for line in lines if line.startswith("COPY ")]
+    for line in copies:
+        sources = [] if "--from=" in line else line.split()[1:-1]
+        for source in sources:
+            assert (ROOT / source).exists()
+            assert any(Path(source).match(pattern) for pattern in let_through), source
+
+
+def test_the_image_listens_where_it_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    for word in instruction("base", "ENV").split():
+        name, _, value = word.partition("=")
+        if name.startswith("STREAM_CORESET_"):
+            monkeypatch.setenv(name, value)
+    monitoring = load_settings(input={"dimension": 1}).monitoring
+    assert monitoring.host == "0.0.0.0"
+    assert instruction("service", "EXPOSE") == str(monitoring.port)
+    assert f"127.0.0.1:{monitoring.port}/healthz" in instruction("service", "HEALTHCHECK")
+    for job in loaded(DEPLOY / "prometheus/prometheus.yml")["scrape_configs"]:
+        (found,) = job["dns_sd_configs"]
+        assert found["port"] == monitoring.port
+        assert found["names"] == [job["job_name"]]
+        assert job["job_name"] in SERVICES
+
+
+# --- Prometheus
+
+
+def test_prometheus_finds_its_rules() -> None:
+    mounted = [volume.split(":")[1] for volume in SERVICES["prometheus"]["volumes"]]
+    assert set(loaded(DEPLOY / "prometheus/prometheus.yml")["rule_files"]) <= set(mounted)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.get("alert") or rule["record"])
+def test_rules_read_metrics_that_exist(rule: dict[str, Any]) -> None:
+    read = metrics_of(rule["expr"])
+    assert read
+    assert read <= known()
+    assert set(rule) <= {"alert", "record", "expr", "for", "labels", "annotations"}
+
+
+@pytest.mark.parametrize("rule", [rule for rule in RULES if "alert" in rule], ids=lambda rule: rule["alert"])
+def test_alerts_say_what_is_wrong_and_what_to_do(rule: dict[str, Any]) -> None:
+    assert rule["labels"]["severity"] in ("critical", "warning")
+    assert set(rule["annotations"]) == {"summary", "description"}
+    assert re.fullmatch(r"\d+[smh]", rule.get("for", "0s"))
+
+
+# --- Grafana
+
+
+def panels(dashboard: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for panel in dashboard["panels"]:
+        yield panel
+        yield from panel.get("panels", [])
+
+
+def expressions(dashboard: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    for panel in panels(dashboard):
+        for target in panel.get("targets", []):
+            yield panel["title"], target["expr"]
+    for annotation in dashboard["annotations"]["list"]:
+        if "expr" in annotation:
+            yield annotation["name"], annotation["expr"]
+    for variable in dashboard["templating"]["list"]:
+        if variable["type"] == "query":
+            labelled = re.fullmatch(r"label_values\((\w+), \w+\)", variable["query"]["query"])
+            assert labelled
+            yield variable["name"], labelled[1]
+
+
+def plain(expression: str) -> str:
+    for name, value in VARIABLES.items():
+        expression = expression.replace(name, value)
+    return expression
+
+
+@pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.name)
+def test_dashboards_read_metrics_that_exist(path: Path) -> None:
+    for title, expression in expressions(json.loads(path.read_text())):
+        read = metrics_of(plain(expression))
+        assert read, title
+        assert read <= known(), title
+
+
+def test_every_metric_is_on_the_dashboard() -> None:
+    read: set[str] = set()
+    for path in DASHBOARDS:
+        for _, expression in expressions(json.loads(path.read_text())):
+            read |= metrics_of(plain(expression))
+    of_the_process = {name for name in metric_names() if name.startswith("stream_coreset_process_")}
+    assert metric_names() - of_the_process - read == set()
+
+
+@pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.name)
+def test_panels_are_told_apart_described_and_do_not_overlap(path: Path) -> None:
+    all_panels = list(panels(json.loads(path.read_text())))
+    assert len({panel["id"] for panel in all_panels}) == len(all_panels)
+    taken: set[tuple[int, int]] = set()
+    for panel in all_panels:
+        at = panel["gridPos"]
+        assert at["x"] + at["w"] <= 24
+        cells = {(at["x"] + x, at["y"] + y) for x in range(at["w"]) for y in range(at["h"])}
+        assert not cells & taken, panel["title"]
+        taken |= cells
+        assert panel["type"] == "row" or panel["description"]
+
+
+@pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.name)
+def test_one_variable_says_where_the_data_come_from(path: Path) -> None:
+    dashboard = json.loads(path.read_text())
+    (provisioned,) = loaded(DEPLOY / "grafana/provisioning/datasources/prometheus.yml")["datasources"]
+    variables = {variable["name"]: variable for variable in dashboard["templating"]["list"]}
+    assert variables["datasource"]["current"]["value"] == provisioned["uid"]
+    used = {target["datasource"]["uid"] for panel in panels(dashboard) for target in panel.get("targets", [])}
+    assert used == {"${datasource}"}
+    host, port = provisioned["url"].removeprefix("http://").split(":")
+    assert host in SERVICES
+    assert f"127.0.0.1:{port}:{port}" in SERVICES[host]["ports"]
+
+
+def test_grafana_finds_its_dashboards() -> None:
+    mounted = {volume.split(":")[1]: volume.split(":")[0] for volume in SERVICES["grafana"]["volumes"]}
+    (provider,) = loaded(DEPLOY / "grafana/provisioning/dashboards/stream-coreset.yml")["providers"]
+    folder = provider["options"]["path"]
+    home = SERVICES["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
+    assert (ROOT / mounted[folder] / Path(home).relative_to(folder)).exists()
