@@ -91,8 +91,7 @@ def without_ours(table: pa.Table) -> pa.Table:
 
 def with_columns(table: pa.Table, said: list[dict[str, str]]) -> pa.Table:
     """Add the columns of the coreset; `said` has what `sample_texts` says of each row."""
-    for name, longest in largest_texts("").items():
-        del longest
+    for name in largest_texts(""):
         texts = [row[name] for row in said]
         numbers = name in _NUMBERS
         values = pa.array(map(float, texts), pa.float64()) if numbers else pa.array(texts, pa.string())

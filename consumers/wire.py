@@ -157,8 +157,9 @@ def read_texts(texts: dict[str, str], fingerprint: bytes) -> EmittedExample:
 
 def largest_texts(topic: str) -> dict[str, int]:
     """Return the most bytes that each text of `sample_texts` can have."""
-    number = dict.fromkeys(("weight", "probability", "cluster", "clusters", "rank"), _NUMBER)
-    return {**number, "window": len(topic) + 32, "source": len(topic) + 54, "why": _WHY}
+    numbers = dict.fromkeys(("weight", "probability", "cluster", "clusters"), _NUMBER)
+    places = {"window": len(topic) + 32, "source": len(topic) + 54}
+    return {**numbers, **places, "rank": _NUMBER, "why": _WHY}
 
 
 def kept_headers(headers: Headers) -> Headers:
