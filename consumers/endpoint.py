@@ -84,8 +84,8 @@ class ModelEndpoint:
     def __init__(
         self,
         settings: Endpoint,
-        *,
         observer: EndpointObserver | None = None,
+        *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         if settings.url is None:
