@@ -19,7 +19,6 @@ from consumers.refresher import Refresher
 from consumers.sampler import SamplerTransform
 from consumers.settings import Settings
 from consumers.status import StatusServer
-from consumers.topics import verify_topics
 from consumers.transactions import TransactionalLoop
 from stream_coreset.arrays import resolve_device
 
