@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import chi2
 
-from stream_coreset.sampling import DESIGNS, draw, inclusion_probabilities
+from stream_coreset.sampling import DESIGNS, _cumulative, _whole, draw, inclusion_probabilities
 
 Float = NDArray[np.float64]
 LEVEL = 1e-4
@@ -224,8 +224,9 @@ def test_nothing_to_draw(design: str) -> None:
 
 @pytest.mark.parametrize("design", WITHOUT_REPLACEMENT)
 def test_a_million_equal_units_give_exact_sizes(design: str) -> None:
-    # a plain cumulative sum of .1 a million times is off by 1e-6, enough for one unit too many
+    # a plain cumulative sum of .1 a million times is off by 1e-6: with that probability one unit too many
     p = np.ones(1_000_000)
+    assert _whole(_cumulative(p * 0.1))[-1] == 100_000
     for s in (100_000.0, 1_000_000 * 0.1, 333_333.0):
         for seed in range(3):
             assert len(draw(p, s, design, rng=seed)[0]) == s

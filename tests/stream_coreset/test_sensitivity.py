@@ -118,6 +118,16 @@ def test_equal_losses_do_not_interleave_clusters() -> None:
     assert order.tolist() == [0, 2, 1, 3]
 
 
+@pytest.mark.parametrize("design", ["pivotal", "systematic"])
+def test_the_draw_passes_through_that_order(design: str) -> None:
+    # two clusters with half of the mass each, interleaved in the window: one of each in every sample
+    assignment = assignment_of(np.arange(40) % 2, np.ones(40))
+    sampler, rng = SensitivitySampler(size=2, design=design), np.random.default_rng(0)
+    for _ in range(100):
+        indices = sampler.sample(assignment, clusters_of([3.0, 3.0]), rng).indices
+        assert sorted(indices % 2) == [0, 1]
+
+
 losses_of_three = st.lists(st.one_of(st.floats(0, 1e6), st.just(NAN)), min_size=3, max_size=3)
 rows = st.lists(st.tuples(st.integers(0, 2), st.floats(0, 1e6, width=32)), min_size=1, max_size=30)
 
