@@ -49,7 +49,7 @@ class TopicPlan:
 
 
 def planned(settings: Settings, input_partitions: int) -> list[TopicPlan]:
-    """The five topics that the settings ask for; the coreset has as many partitions as its input by default."""
+    """The topics that the settings ask for; by default the coreset has as many partitions as the input."""
     hours = settings.topics.retention_hours
     largest = max(_RECORD_BYTES, largest_coreset_message(settings) + _FRAMING)
     partitions = settings.topics.coreset_partitions or input_partitions
@@ -115,12 +115,12 @@ def _look(settings: Settings, admin: Any) -> tuple[list[TopicPlan], dict[str, in
     """What should be there, and the partitions of what is there."""
     there = {
         str(topic["name"]): len(topic["partitions"])
-        for topic in _ask(lambda: admin.describe_topics())
+        for topic in _ask(admin.describe_topics)
         if not topic["error_code"]
     }
     if settings.input.topic not in there:
         raise TopicError(
-            f"There is no topic {settings.input.topic}, the input; create it, or set input.topic to another one."
+            f"There is no topic {settings.input.topic}, the input; create it, or set input.topic to another."
         )
     return planned(settings, there[settings.input.topic]), there
 
