@@ -60,9 +60,9 @@ def _round(broker: Broker, X: np.ndarray, repeats: int, folder: Path, name: str)
     _create(broker.bootstrap_servers, [settings.input.topic, f"{settings.input.topic}-obvious"])
     ensure_topics(settings)
     produce(broker.bootstrap_servers, settings.input.topic, messages(X), repeats)
-    before = _broker_cpu(broker)
+    before = _broker_cpu()
     reading = _peer("only_read", broker.bootstrap_servers, settings.input.topic)
-    reading_cpu = reading["cpu_seconds"] + _broker_cpu(broker) - before
+    reading_cpu = reading["cpu_seconds"] + _broker_cpu() - before
     obvious = _peer("obvious", broker.bootstrap_servers, settings.input.topic)
     service = _service(broker.bootstrap_servers, settings, folder / f"{name}.yaml")
     clustering_cpu = _clustering_cpu(X)
@@ -100,10 +100,11 @@ def _create(servers: str, topics: list[str]) -> None:
     admin.close()
 
 
-def _broker_cpu(broker: Broker) -> float:
-    """CPU seconds that the broker has used so far."""
-    children = [psutil.Process(pid).cpu_times() for pid in broker.pids]
-    return sum(times.user + times.system for times in children)
+def _broker_cpu() -> float:
+    """CPU seconds that the broker, a child of this process, has used so far."""
+    children = psutil.Process().children(recursive=True)
+    used = [child.cpu_times() for child in children if child.name() == "java"]
+    return sum(times.user + times.system for times in used)
 
 
 def _peer(name: str, servers: str, topic: str) -> dict[str, float]:
@@ -157,10 +158,10 @@ def _clustering_cpu(X: np.ndarray) -> float:
     windows = WindowSampler(SensitivitySampler(rate=RATE), n_clusters=CLUSTERS, dimension=DIMENSION)
     rng = np.random.default_rng(0)
     parts = [X[start : start + WINDOW] for start in range(0, len(X), WINDOW)]
-    windows.step(parts[0], rng)
+    windows.adapt(parts[0])
     began = time.process_time()
     for part in parts:
-        windows.step(part, rng)
+        windows.draw(windows.adapt(part), rng)
     return (time.process_time() - began) / len(X)
 
 
