@@ -158,10 +158,10 @@ def _clustering_cpu(X: np.ndarray) -> float:
     windows = WindowSampler(SensitivitySampler(rate=RATE), n_clusters=CLUSTERS, dimension=DIMENSION)
     rng = np.random.default_rng(0)
     parts = [X[start : start + WINDOW] for start in range(0, len(X), WINDOW)]
-    windows.adapt(parts[0])
+    windows.adapt(parts[0], rng)
     began = time.process_time()
     for part in parts:
-        windows.draw(windows.adapt(part), rng)
+        windows.draw(windows.adapt(part, rng), rng)
     return (time.process_time() - began) / len(X)
 
 

@@ -63,13 +63,14 @@ class SamplerTransform:
         self._codec: Codec = codec_for(settings.input)
         self._seed = settings.sampling.secret_seed() or secrets.token_hex(32)
         self._sampler = sensitivity_sampler(settings)
-        self._windows = _window_sampler(settings, self._sampler, self._seed)
+        self._windows = _window_sampler(settings, self._sampler)
         self._published = Clusters.empty(settings.input.dimension)
         self._cutter = WindowCutter(settings, self._codec, self._sampler)
         self._gatherer = Gatherer(settings, self._codec)
 
     def reset(self, partitions: Sequence[Partition]) -> None:
-        """Forget what was not committed."""
+        """Forget what was not committed, and centers adapted to it."""
+        self._windows.update(self._published)
         self._cutter.clear()
         self._gatherer.clear()
 
@@ -120,16 +121,19 @@ class SamplerTransform:
     def _draw(self, window: Window[Decoded], first: Range) -> _Drawn | None:
         """The draw; None for a window without a usable example.
 
-        Its random stream is keyed by where the window begins: a retry of the same window repeats its draw.
+        Random streams are keyed by purpose and by where the window begins: a retry repeats its draw.
         """
         parts = [item.embeddings for item in window.items if len(item.embeddings)]
         if not parts:
             return None
+        X = parts[0] if len(parts) == 1 else np.concatenate(parts)
         with self._metrics.stage("assign"):
-            adapted = self._windows.adapt(parts[0] if len(parts) == 1 else np.concatenate(parts))
+            adapted = self._windows.adapt(X, self._random("adapt", first))
         with self._metrics.stage("draw"):
-            rng = random_stream(self._seed, "draw", first.topic, first.partition, first.start)
-            return _Drawn(adapted, self._windows.draw(adapted, rng))
+            return _Drawn(adapted, self._windows.draw(adapted, self._random("draw", first)))
+
+    def _random(self, purpose: str, first: Range) -> np.random.Generator:
+        return random_stream(self._seed, purpose, first.topic, first.partition, first.start)
 
     def _emit(self, window: Window[Decoded], first: Range, drawn: _Drawn | None) -> Emitted:
         if drawn is None:
@@ -187,8 +191,7 @@ class SamplerTransform:
     def _gather(self, window: Window[Decoded], first: Range, drawn: _Drawn | None, closed_ms: int) -> Flush:
         """Add the window to the statistics; what there is to send now."""
         if drawn is not None:
-            rng = random_stream(self._seed, "probes", first.topic, first.partition, first.start)
-            self._gatherer.add(window, drawn.adapted, self._published, rng)
+            self._gatherer.add(window, drawn.adapted, self._published, self._random("probes", first))
         return self._gatherer.flush(time.monotonic(), closed_ms)
 
     def _committed(self, counts: WindowCounts, flush: Flush) -> None:
@@ -212,7 +215,7 @@ def sensitivity_sampler(settings: Settings) -> SensitivitySampler:
     )
 
 
-def _window_sampler(settings: Settings, sampler: SensitivitySampler, seed: str) -> WindowSampler:
+def _window_sampler(settings: Settings, sampler: SensitivitySampler) -> WindowSampler:
     clustering = settings.clustering
     return WindowSampler(
         sampler,
@@ -220,7 +223,6 @@ def _window_sampler(settings: Settings, sampler: SensitivitySampler, seed: str) 
         dimension=settings.input.dimension,
         lloyd_steps=clustering.lloyd_steps,
         split_fraction=clustering.split_fraction,
-        seed=seed,
         device=clustering.device,
     )
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from stream_coreset.arrays import Array, random_stream, to_host
+from stream_coreset.arrays import Array, to_host
 from stream_coreset.clusters import Clusters, adapted
 from stream_coreset.kmeans import Assignment, MiniBatchKMeans, WeightedPoints
 from stream_coreset.losses import LossBook
@@ -64,8 +64,6 @@ class WindowSampler:
         Of the clustering, see `MiniBatchKMeans`.
     dimension : int
         Features of an example.
-    seed : int, bytes or str
-        Of the adaptation; never of the draw.
     """
 
     def __init__(
@@ -76,7 +74,6 @@ class WindowSampler:
         dimension: int,
         lloyd_steps: int = 1,
         split_fraction: float = 0.125,
-        seed: int | bytes | str = 0,
         device: str = "cpu",
     ) -> None:
         self.sampler = sampler
@@ -86,7 +83,6 @@ class WindowSampler:
             "split_fraction": split_fraction,
             "device": device,
         }
-        self._rng = random_stream(seed, "adapt")
         self.update(Clusters.empty(dimension))
 
     def update(self, clusters: Clusters) -> None:
@@ -99,15 +95,17 @@ class WindowSampler:
         else:
             self._kmeans = MiniBatchKMeans(**self._parameters)
 
-    def adapt(self, X: Array) -> AdaptedWindow:
+    def adapt(self, X: Array, rng: np.random.Generator) -> AdaptedWindow:
         """Adapt the centers to a window of shape (n, d) and assign it.
+
+        `rng` is a stream of this adaptation alone: shared with the draw, it would bias it.
 
         Raises
         ------
         ValueError
             Where `X` is empty, has NaN or infinite values or another dimension.
         """
-        assignment = self._kmeans.adapt_assign(X, rng=self._rng)
+        assignment = self._kmeans.adapt_assign(X, rng=rng)
         statistics = self._kmeans.summarize(X, assignment)
         local = adapted(self.published, self._kmeans, self.sampler.z)
         return AdaptedWindow(assignment, local, statistics, np.unique(assignment.labels))
