@@ -1,0 +1,127 @@
+"""Kafka clients made from the settings, with the options that the promises of the service rest on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
+
+from consumers.errors import ServiceError
+from consumers.settings import Settings
+
+__all__ = ["admin_client", "input_consumer", "plain_consumer", "transactional_producer"]
+
+_MEGABYTE = 1_000_000
+_REQUEST_MS = 5_000
+_ROOM_MS = 60_000  # between two polls; we poll all the time, so that more than this is a hang
+_HEADERS_BYTES = 128_000
+_OURS = {
+    "acks", "allow_auto_create_topics", "auto_offset_reset", "enable_auto_commit", "enable_idempotence",
+    "group_id", "group_instance_id", "isolation_level", "transactional_id", "key_serializer",
+    "value_serializer", "key_deserializer", "value_deserializer", "bootstrap_servers",
+}  # fmt: skip
+
+
+def _connection(settings: Settings, kind: type[Any]) -> dict[str, Any]:
+    """Options of every client, those of `settings.kafka.options` last."""
+    kafka = settings.kafka
+    password = kafka.password()
+    named = {
+        "security_protocol": kafka.security_protocol,
+        "sasl_mechanism": kafka.sasl_mechanism,
+        "sasl_plain_username": kafka.sasl_username,
+        "sasl_plain_password": password,
+        "ssl_cafile": _path(kafka.ssl_cafile),
+        "ssl_certfile": _path(kafka.ssl_certfile),
+        "ssl_keyfile": _path(kafka.ssl_keyfile),
+    }
+    return {
+        "bootstrap_servers": [server.strip() for server in kafka.bootstrap_servers.split(",")],
+        "client_id": f"{settings.name}-{settings.instance}",
+        "request_timeout_ms": _REQUEST_MS,
+        "bootstrap_timeout_ms": _REQUEST_MS,
+        "reconnect_backoff_max_ms": 1_000,
+        "metadata_max_age_ms": 10_000,
+        **({"metrics_enabled": False} if "metrics_enabled" in kind.DEFAULT_CONFIG else {}),
+        **{option: value for option, value in named.items() if value is not None},
+        **_passed_through(settings, kind),
+    }
+
+
+def _path(path: object) -> str | None:
+    return None if path is None else str(path)
+
+
+def _passed_through(settings: Settings, kind: type[Any]) -> dict[str, Any]:
+    options = settings.kafka.options
+    kinds: tuple[type[Any], ...] = (KafkaConsumer, KafkaProducer, KafkaAdminClient)
+    for option in options:
+        if option in _OURS:
+            raise ServiceError(
+                f"kafka.options.{option} is set by the service itself; remove it from the settings."
+            )
+        if not any(option in one.DEFAULT_CONFIG for one in kinds):
+            raise ServiceError(
+                f"kafka.options.{option} is not an option of kafka-python; check its spelling."
+            )
+    return {option: value for option, value in options.items() if option in kind.DEFAULT_CONFIG}
+
+
+def input_consumer(settings: Settings, group: str, instance_id: str | None = None) -> KafkaConsumer:
+    """Make a member of `group` that reads committed messages only and starts nowhere by itself."""
+    session_ms = round(1000 * settings.session_timeout_seconds)
+    return KafkaConsumer(
+        **{
+            **_reading(settings),
+            "max_poll_records": 10_000,
+            "session_timeout_ms": session_ms,
+            "heartbeat_interval_ms": max(100, session_ms // 10),
+            "max_poll_interval_ms": max(_ROOM_MS, round(3000 * settings.transaction_timeout_seconds)),
+            **_connection(settings, KafkaConsumer),
+            "group_id": group,
+            "group_instance_id": instance_id,
+        }
+    )
+
+
+def plain_consumer(settings: Settings, isolation: str = "read_committed") -> KafkaConsumer:
+    """Make a consumer of no group, for topics that are read from an offset we choose."""
+    options = {**_reading(settings), "fetch_min_bytes": 1, **_connection(settings, KafkaConsumer)}
+    return KafkaConsumer(**{**options, "isolation_level": isolation})
+
+
+def _reading(settings: Settings) -> dict[str, Any]:
+    return {
+        "allow_auto_create_topics": False,
+        "auto_offset_reset": "none",
+        "enable_auto_commit": False,
+        "fetch_max_wait_ms": 200,
+        "fetch_min_bytes": _MEGABYTE,
+        "isolation_level": "read_committed",
+        "max_partition_fetch_bytes": 8 * _MEGABYTE,
+    }
+
+
+def transactional_producer(settings: Settings, transactional_id: str) -> KafkaProducer:
+    """Make the producer of `transactional_id`; its transactions are not initialised yet."""
+    transaction_ms = round(1000 * settings.transaction_timeout_seconds)
+    return KafkaProducer(
+        **{
+            "acks": "all",
+            "allow_auto_create_topics": False,
+            "batch_size": 131_072,
+            "linger_ms": 20,
+            "max_request_size": max(_MEGABYTE, settings.input.max_message_bytes) + _HEADERS_BYTES,
+            "retry_backoff_ms": 10,  # a transaction begins when the markers of the last are written: asked this often
+            "transaction_timeout_ms": transaction_ms,
+            "max_block_ms": transaction_ms // 2,
+            **_connection(settings, KafkaProducer),
+            "delivery_timeout_ms": max(transaction_ms // 2, _REQUEST_MS + 100),
+            "transactional_id": transactional_id,
+        }
+    )
+
+
+def admin_client(settings: Settings) -> KafkaAdminClient:
+    """Make a client for topics, their configurations and transactions."""
+    return KafkaAdminClient(**_connection(settings, KafkaAdminClient))

@@ -1,0 +1,216 @@
+"""Consumers that only read: a topic to its end, and the clusters as they are published."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
+from typing import Any, Literal
+
+import structlog
+from kafka import KafkaConsumer, TopicPartition
+from kafka import errors as kafka_errors
+
+from consumers.clients import plain_consumer
+from consumers.connecting import connect, mended_by_a_person
+from consumers.errors import TopicError
+from consumers.records import ClustersAssembler, Publication, RecordError
+from consumers.settings import Settings
+from consumers.transform import InputRecord, Partition
+
+__all__ = [
+    "ClustersFollower",
+    "input_record",
+    "latest_publication",
+    "offset_range",
+    "processed_before",
+    "read_to_end",
+]
+
+Isolation = Literal["read_committed", "read_uncommitted"]
+log = structlog.get_logger()
+_POLL_MS = 200
+_AGAIN_SECONDS = 1.0
+
+
+def input_record(record: Any) -> InputRecord:
+    """Make our record of kafka-python's."""
+    headers = tuple((name, b"" if value is None else value) for name, value in record.headers or ())
+    return InputRecord(
+        record.topic, record.partition, record.offset, record.key, record.value, headers, record.timestamp
+    )
+
+
+def offset_range(
+    consumer: KafkaConsumer, topic: str
+) -> tuple[dict[TopicPartition, int], dict[TopicPartition, int]]:
+    """Return the first and the end offset of every partition of a topic.
+
+    Raises
+    ------
+    TopicError
+        When the topic does not exist.
+    """
+    partitions = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic))]
+    if not partitions:
+        raise TopicError(f"The topic {topic} does not exist; make it with: stream-coreset topics")
+    return consumer.beginning_offsets(partitions), consumer.end_offsets(partitions)
+
+
+def read_to_end(
+    settings: Settings,
+    topic: str,
+    *,
+    isolation: Isolation = "read_committed",
+    start: Mapping[Partition, int] | None = None,
+) -> Iterator[InputRecord]:
+    """Yield every record of a topic up to its end as it is now, partition by partition in order of offsets.
+
+    Parameters
+    ----------
+    settings : Settings
+        How to reach the brokers.
+    topic : str
+        What to read.
+    isolation : {"read_committed", "read_uncommitted"}
+        Whether records of aborted and open transactions are left out; the end is then before the first
+        transaction that is still open.
+    start : mapping, optional
+        Where to begin in each partition; by default, and where that is deleted, at its first record.
+    """
+    with closing(plain_consumer(settings, isolation)) as consumer:
+        first, ends = offset_range(consumer, topic)
+        wanted = start or {}
+        open_ends = {}
+        for partition, end in ends.items():
+            begin = max(first[partition], wanted.get((partition.topic, partition.partition), 0))
+            if begin < end:
+                open_ends[partition] = (begin, end)
+        yield from _read(consumer, open_ends)
+
+
+def _read(consumer: KafkaConsumer, spans: Mapping[TopicPartition, tuple[int, int]]) -> Iterator[InputRecord]:
+    consumer.assign(list(spans))
+    for partition, (begin, _) in spans.items():
+        consumer.seek(partition, begin)
+    left = set(spans)
+    while left:
+        for partition, batch in consumer.poll(timeout_ms=_POLL_MS).items():
+            yield from (input_record(record) for record in batch if record.offset < spans[partition][1])
+        # the position, not the last record: transaction markers and compaction leave gaps at the end
+        done = {partition for partition in left if consumer.position(partition) >= spans[partition][1]}
+        consumer.pause(*done)
+        left -= done
+
+
+def processed_before(
+    settings: Settings, ledger: str, partitions: Iterable[Partition]
+) -> dict[Partition, int]:
+    """Look up in the ledger where those of the partitions that it knows were processed up to.
+
+    Parameters
+    ----------
+    settings : Settings
+        How to reach the brokers.
+    ledger : str
+        Topic of the ledger; its entries are JSON with ``ranges``.
+    partitions : iterable of (topic, partition)
+        Those of interest.
+    """
+    wanted, ends = set(partitions), dict[Partition, int]()
+    for record in read_to_end(settings, ledger):
+        for partition, end in _ends(record.value):
+            if partition in wanted:
+                ends[partition] = max(end, ends.get(partition, 0))
+    return ends
+
+
+def _ends(value: bytes | None) -> list[tuple[Partition, int]]:
+    try:
+        ranges = json.loads(value or b"null")["ranges"]
+        return [((str(one["topic"]), int(one["partition"])), int(one["end"])) for one in ranges]
+    except (ValueError, TypeError, KeyError):
+        return []  # not of ours; the audit is the place to complain
+
+
+def latest_publication(settings: Settings) -> Publication | None:
+    """Read `clusters` to its end; the newest version that is whole, None where there is none yet."""
+    assembler, newest = ClustersAssembler(settings.input.dimension), None
+    for record in read_to_end(settings, settings.topic("clusters")):
+        newest = _feed(assembler, record) or newest
+    return newest
+
+
+def _feed(assembler: ClustersAssembler, record: InputRecord) -> Publication | None:
+    try:
+        return assembler.feed(record.key, record.value)
+    except RecordError as error:
+        log.warning("a record of the clusters was not understood", offset=record.offset, reason=str(error))
+        return None
+
+
+class ClustersFollower:
+    """Follows the clusters on a thread of its own and hands on every version that is whole.
+
+    Versions that were overtaken before they could be read are left out; none comes twice or backwards.
+
+    Parameters
+    ----------
+    settings : Settings
+        Of the deployment.
+    on_publication : callable
+        Called with each version, on the thread; must be quick and must not raise.
+    """
+
+    def __init__(self, settings: Settings, on_publication: Callable[[Publication], None]) -> None:
+        self._settings = settings
+        self._tell = on_publication
+        self._stop = threading.Event()
+        self._version = 0
+        self._thread = threading.Thread(target=self._run, name="clusters", daemon=True)
+        self.failure: BaseException | None = None
+
+    def start(self) -> None:
+        """Start following."""
+        self._thread.start()
+
+    def stop(self, seconds: float = 5.0) -> None:
+        """Stop, and wait for the thread to end."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(seconds)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self._follow()
+            except kafka_errors.KafkaError as error:
+                log.warning(
+                    "clusters cannot be read, trying again", reason=str(mended_by_a_person(error) or error)
+                )
+            except Exception as error:
+                log.warning("clusters cannot be read, trying again", reason=str(error))
+            self._stop.wait(_AGAIN_SECONDS)
+
+    def _follow(self) -> None:
+        consumer = connect(lambda: plain_consumer(self._settings), self._settings, self._stop)
+        if consumer is None:
+            return
+        with closing(consumer):
+            first, _ = offset_range(consumer, self._settings.topic("clusters"))
+            consumer.assign(list(first))
+            for partition, offset in first.items():
+                consumer.seek(partition, offset)
+            assembler = ClustersAssembler(self._settings.input.dimension)
+            while not self._stop.is_set():
+                self._hand_on(assembler, consumer.poll(timeout_ms=_POLL_MS))
+
+    def _hand_on(self, assembler: ClustersAssembler, batches: Mapping[Any, list[Any]]) -> None:
+        newest = None
+        for batch in batches.values():
+            for record in batch:
+                newest = _feed(assembler, input_record(record)) or newest
+        if newest is not None and newest.clusters.version > self._version:
+            self._version = newest.clusters.version
+            self._tell(newest)

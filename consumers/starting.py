@@ -1,0 +1,140 @@
+"""Where a partition is read from: its committed offset, else what the settings and the ledger say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from kafka import KafkaConsumer, TopicPartition
+
+from consumers.errors import OffsetError
+from consumers.transform import Partition
+
+__all__ = ["MissingOffset", "Start", "StartingPoint"]
+
+MissingOffset = Literal["start", "earliest"]
+Start = Literal["earliest", "latest"] | datetime
+Ledger = Callable[[Iterable[Partition]], Mapping[Partition, int]]
+_TIMEOUT_MS = 5_000
+
+
+@dataclass(frozen=True)
+class StartingPoint:
+    """The offsets to read from, and those that must be committed before the first poll."""
+
+    positions: dict[Partition, int]
+    to_commit: dict[Partition, int]
+
+
+def find_start(
+    consumer: KafkaConsumer,
+    assigned: Sequence[Partition],
+    *,
+    group: str,
+    start: Start,
+    policy: MissingOffset,
+    ledger: Ledger,
+) -> StartingPoint | None:
+    """Find where to read each assigned partition from; None: ask again, another member is about to decide.
+
+    A name that has no offsets yet begins at `start`: the member that has partition 0 of the topic decides for all of
+    its partitions in one commit, so that members that start together agree. A partition that is still
+    without an offset when partition 0 has one was created later, and is read from its beginning.
+
+    Raises
+    ------
+    OffsetError
+        When the ledger knows a partition that has no committed offset: its offsets have expired.
+    """
+    if policy == "earliest":
+        return _soft_start(consumer, assigned)
+    topics = sorted({topic for topic, _ in assigned})
+    begun = {topic: _committed(consumer, [(topic, 0)]) for topic in topics}  # before the others: see above
+    positions = _committed(consumer, assigned)
+    missing = [partition for partition in assigned if partition not in positions]
+    if not missing:
+        return StartingPoint(positions, {})
+    _refuse_expired(ledger(missing), group)
+    new_topics = [topic for topic in topics if not begun[topic] and any(one[0] == topic for one in missing)]
+    if any((topic, 0) not in assigned for topic in new_topics):
+        return None
+    decided = {one: offset for topic in new_topics for one, offset in _decide(consumer, topic, start).items()}
+    later = [partition for partition in missing if partition not in decided]
+    decided |= _earliest(consumer, later)
+    return StartingPoint({**positions, **{one: decided[one] for one in missing}}, decided)
+
+
+def _soft_start(consumer: KafkaConsumer, assigned: Sequence[Partition]) -> StartingPoint:
+    positions = _committed(consumer, assigned)
+    earliest = _earliest(consumer, assigned)
+    # what was deleted before it was read is passed over: the input is soft
+    return StartingPoint({one: max(earliest[one], positions.get(one, 0)) for one in assigned}, {})
+
+
+def _committed(consumer: KafkaConsumer, partitions: Iterable[Partition]) -> dict[Partition, int]:
+    found = {one: consumer.committed(TopicPartition(*one), timeout_ms=_TIMEOUT_MS) for one in partitions}
+    return {one: offset for one, offset in found.items() if offset is not None}
+
+
+def _decide(consumer: KafkaConsumer, topic: str, start: Start) -> dict[Partition, int]:
+    partitions = [(topic, number) for number in sorted(consumer.partitions_for_topic(topic))]
+    if start == "earliest":
+        return _earliest(consumer, partitions)
+    ends = _plain(consumer.end_offsets(_kafka(partitions), timeout_ms=_TIMEOUT_MS))
+    if isinstance(start, datetime):
+        moment = round(1000 * start.timestamp())
+        found = consumer.offsets_for_times(dict.fromkeys(_kafka(partitions), moment), timeout_ms=_TIMEOUT_MS)
+        ends |= {(one.topic, one.partition): hit.offset for one, hit in found.items() if hit is not None}
+    return ends
+
+
+def _earliest(consumer: KafkaConsumer, partitions: Sequence[Partition]) -> dict[Partition, int]:
+    return (
+        _plain(consumer.beginning_offsets(_kafka(partitions), timeout_ms=_TIMEOUT_MS)) if partitions else {}
+    )
+
+
+def _kafka(partitions: Iterable[Partition]) -> list[TopicPartition]:
+    return [TopicPartition(*partition) for partition in partitions]
+
+
+def _plain(offsets: Mapping[TopicPartition, int]) -> dict[Partition, int]:
+    return {(one.topic, one.partition): offset for one, offset in offsets.items()}
+
+
+def _refuse_expired(known: Mapping[Partition, int], group: str) -> None:
+    if not known:
+        return
+    where = ", ".join(f"{topic}/{number} at {end}" for (topic, number), end in sorted(known.items()))
+    (topic, number), end = min(known.items())
+    raise OffsetError(
+        f"The group {group} has no committed offset for partitions that were processed before (they ended: {where}); "
+        "its offsets have expired or were deleted, and starting anew would lose or repeat examples. Set them, for "
+        f"example with: kafka-consumer-groups --group {group} --topic {topic}:{number} --reset-offsets --to-offset "
+        f"{end} --execute"
+    )
+
+
+def deleted_before_read(
+    consumer: KafkaConsumer, offsets: Mapping[TopicPartition, int], group: str
+) -> OffsetError:
+    """Say what is lost where the committed offset is out of the range of what the topic still has."""
+    (partition, offset), *_ = offsets.items()
+    first = consumer.beginning_offsets([partition], timeout_ms=_TIMEOUT_MS)[partition]
+    last = consumer.end_offsets([partition], timeout_ms=_TIMEOUT_MS)[partition]
+    name = f"{partition.topic}/{partition.partition}"
+    if offset < first:
+        lost = f"messages {offset} to {first - 1} of {name} were deleted by retention before they were read"
+        mend = "lengthen the topic's retention, or run more samplers; to go on behind the gap"
+    else:
+        lost = (
+            f"{name} ends at {last} though the group {group} has read it up to {offset}: it was created anew"
+        )
+        mend = "use another `name` for the new stream; or, to go on from its beginning"
+    return OffsetError(
+        f"Offset {offset} of {name} cannot be read: {lost}. So {mend}: stop the samplers and run "
+        f"kafka-consumer-groups --group {group} --topic {partition.topic}:{partition.partition} --reset-offsets "
+        f"--to-offset {first} --execute"
+    )
