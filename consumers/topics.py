@@ -150,7 +150,10 @@ def _configs(admin: Any, plan: TopicPlan) -> dict[str, str]:
     wanted = [*plan.exactly, *plan.least]
     resource = ConfigResource(ConfigResourceType.TOPIC, plan.name, configs=dict.fromkeys(wanted))
     found = _ask(lambda: admin.describe_configs([resource], config_filter="all"))
-    return {name: str(entry["value"]) for name, entry in found["topic"][plan.name].items()}
+    entries = found["topic"][plan.name]
+    if not entries:  # the client says no more when we may not look
+        raise BrokerError(f"We may not read the configuration of {plan.name}: grant DESCRIBE_CONFIGS on it.")
+    return {name: str(entry["value"]) for name, entry in entries.items()}
 
 
 def _complaints(plan: TopicPlan, partitions: int, configs: Mapping[str, str]) -> Iterator[str]:

@@ -1,0 +1,207 @@
+"""``stream-coreset check``: connects to everything, says what is wrong and how to mend it."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from consumers.clients import admin_client, plain_consumer
+from consumers.codecs import codec_for
+from consumers.connecting import attempt
+from consumers.endpoint import EndpointError, ModelEndpoint
+from consumers.errors import BrokerError, ServiceError
+from consumers.examples import Codec, Decoded
+from consumers.reader import offset_range, read_to_end
+from consumers.rights import missing_rights
+from consumers.settings import Settings
+from consumers.topics import verify_topics
+from consumers.transform import InputRecord
+from stream_coreset.arrays import resolve_device
+
+__all__ = ["Finding", "check"]
+
+_LAST_MESSAGES = 10  # of each partition are looked at
+_MOST_MESSAGES = 100
+_CONNECT_SECONDS = 3.0
+_LOGINS = 3
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found about one thing; `says` of a wrong one says how to mend it."""
+
+    about: str
+    state: Literal["ok", "wrong", "skipped"]
+    says: str
+
+    def __str__(self) -> str:
+        return f"{self.state:8} {self.about:10} {self.says}"
+
+
+@dataclass
+class _Example:
+    """One example of the stream, to ask the model about."""
+
+    value: bytes
+    embedding: NDArray[np.floating[Any]]
+
+
+def check(settings: Settings, say: Callable[[str], object]) -> bool:
+    """Look at everything the service needs, tell `say` line by line; returns whether all is well."""
+    well = True
+    with _client_that_does_not_log():
+        for finding in _Check(settings).findings():
+            say(str(finding))
+            well &= finding.state != "wrong"
+    return well
+
+
+@contextmanager
+def _client_that_does_not_log() -> Iterator[None]:
+    """Keep the client's errors from the screen: what they mean is said here."""
+    logger = logging.getLogger("kafka")
+    before, logger.propagate = logger.propagate, False
+    try:
+        yield
+    finally:
+        logger.propagate = before
+
+
+class _Unknown(Exception):  # noqa: N818
+    """Something could not be looked at, which need not be a mistake."""
+
+
+class _Check:
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._example: _Example | None = None
+
+    def findings(self) -> Iterator[Finding]:
+        yield self._look("device", self._device)
+        brokers = self._look("brokers", self._brokers)
+        yield brokers
+        steps = {"topics": self._topics, "rights": self._rights, "messages": self._messages}
+        for about, look in steps.items():
+            known = brokers.state == "ok"
+            yield self._look(about, look) if known else Finding(about, "skipped", "the brokers come first")
+        yield self._look("endpoint", self._endpoint)
+
+    def _look(self, about: str, look: Callable[[], str]) -> Finding:
+        try:
+            return Finding(about, "ok", look())
+        except _Unknown as error:
+            return Finding(about, "skipped", str(error))
+        except (ServiceError, EndpointError) as error:
+            return Finding(about, "wrong", str(error))
+
+    def _device(self) -> str:
+        asked = self._settings.clustering.device
+        try:
+            return f"clustering runs on {resolve_device(asked).name} (asked for {asked})"
+        except (RuntimeError, ValueError) as error:
+            raise ServiceError(f"clustering.device is {asked}: {error}") from error
+
+    def _brokers(self) -> str:
+        servers = [one.strip() for one in self._settings.kafka.bootstrap_servers.split(",")]
+        silent = {one: why for one in servers if (why := _silence(one))}
+        if len(silent) == len(servers):
+            whys = "; ".join(f"{server}: {why}" for server, why in silent.items())
+            raise ServiceError(
+                f"nobody answers ({whys}); start the brokers or correct kafka.bootstrap_servers"
+            )
+        with closing(self._admin()) as admin:
+            nodes = admin.describe_cluster()["brokers"]
+        down = f", but not {', '.join(silent)}" if silent else ""
+        return f"{len(nodes)} at {self._settings.kafka.bootstrap_servers}{down}"
+
+    def _admin(self) -> Any:
+        kafka = self._settings.kafka
+        login = kafka.security_protocol.startswith("SASL")
+        for _ in range(
+            _LOGINS if login else 1
+        ):  # a refused login is not always said: often the line goes dead
+            admin, reason = attempt(lambda: admin_client(self._settings), self._settings)
+            if admin is not None:
+                return admin
+        likely = "user name or password are most likely wrong; else check" if login else "check"
+        raise ServiceError(
+            f"{kafka.bootstrap_servers} listens but hangs up on us; {likely} kafka.security_protocol (now "
+            f"{kafka.security_protocol}) and the advertised listeners of the brokers: {reason}"
+        )
+
+    def _topics(self) -> str:
+        try:
+            verify_topics(self._settings)
+        except BrokerError as error:  # the brokers answer: it is the right to look that is not granted
+            raise _Unknown(f"not verified: {error}") from error
+        return "all there, configured as the service needs them"
+
+    def _rights(self) -> str:
+        with closing(self._admin()) as admin:
+            missing = missing_rights(self._settings, admin)
+        if missing:
+            raise ServiceError(f"the brokers do not grant us: {', '.join(missing)}; add these ACLs")
+        return "all granted that both roles need"
+
+    def _messages(self) -> str:
+        codec = codec_for(self._settings.input)
+        rows, mistakes, messages = 0, list[str](), 0
+        for record in islice(self._last_messages(), _MOST_MESSAGES):
+            decoded = codec.decode(record)
+            messages += 1
+            rows += decoded.rows
+            mistakes += [error.message for error in decoded.errors]
+            self._remember(codec, decoded)
+        topic = self._settings.input.topic
+        if not messages:
+            return f"{topic} is empty: nothing to look at yet"
+        if mistakes:
+            raise ServiceError(
+                f"{len(mistakes)} of the last {rows} examples of {topic} cannot be used: {mistakes[0]}; "
+                "check input.format, input.embedding, input.dimension, or the producer"
+            )
+        return f"the last {rows} examples of {topic} have vectors of {self._settings.input.dimension}"
+
+    def _last_messages(self) -> Iterator[InputRecord]:
+        topic = self._settings.input.topic
+        with closing(plain_consumer(self._settings)) as consumer:
+            first, ends = offset_range(consumer, topic)
+        start = {(topic, one.partition): max(first[one], end - _LAST_MESSAGES) for one, end in ends.items()}
+        return read_to_end(self._settings, topic, start=start)
+
+    def _remember(self, codec: Codec, decoded: Decoded) -> None:
+        if self._example is None and len(decoded.valid_rows):
+            row = int(decoded.valid_rows[0])
+            self._example = _Example(codec.example(decoded, row), decoded.embeddings[:1])
+
+    def _endpoint(self) -> str:
+        asked = self._settings.endpoint
+        if asked.url is None:
+            return "none is set: the sample is drawn by distance alone"
+        model = ModelEndpoint(asked)
+        model.check()
+        if self._example is None:
+            return f"{asked.model} at {asked.url} is ready; without an example its losses were not tried"
+        losses, version = model.losses([self._example.value], self._example.embedding)
+        said = version or "not said"
+        return f"{asked.model} at {asked.url} answers: loss {losses[0]:.4g}, model version {said}"
+
+
+def _silence(server: str) -> str:
+    """Why nobody can be reached there; empty when somebody can."""
+    host, _, port = server.rpartition(":")
+    if not host or not port.isdecimal():
+        raise ServiceError(f"kafka.bootstrap_servers: {server!r} is not host:port")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        return str(error)
+    return ""
