@@ -153,22 +153,24 @@ class _Check:
 
     def _messages(self) -> str:
         codec = codec_for(self._settings.input)
-        rows, mistakes, messages = 0, list[str](), 0
+        rows, mistakes = 0, list[str]()
         for record in islice(self._last_messages(), _MOST_MESSAGES):
             decoded = codec.decode(record)
-            messages += 1
             rows += decoded.rows
             mistakes += [error.message for error in decoded.errors]
             self._remember(codec, decoded)
-        topic = self._settings.input.topic
-        if not messages:
-            return f"{topic} is empty: nothing to look at yet"
-        if mistakes:
-            raise ServiceError(
-                f"{len(mistakes)} of the last {rows} examples of {topic} cannot be used: {mistakes[0]}; "
-                "check input.format, input.embedding, input.dimension, or the producer"
-            )
-        return f"the last {rows} examples of {topic} have vectors of {self._settings.input.dimension}"
+        return self._judge(rows, mistakes)
+
+    def _judge(self, rows: int, mistakes: list[str]) -> str:
+        given = self._settings.input
+        if not rows:
+            return f"{given.topic} is empty: nothing to look at yet"
+        if not mistakes:
+            return f"the last {rows} examples of {given.topic} have vectors of {given.dimension}"
+        said = f"{len(mistakes)} of the last {rows} examples of {given.topic} cannot be used: {mistakes[0]}"
+        if 2 * len(mistakes) < rows:
+            return f"{said}; such go to dead letters"
+        raise ServiceError(f"{said}; check input.format, input.embedding, input.dimension, or the producer")
 
     def _last_messages(self) -> Iterator[InputRecord]:
         topic = self._settings.input.topic

@@ -123,6 +123,17 @@ def test_messages_that_cannot_be_used(
     assert says in sentence
 
 
+def test_a_few_bad_messages_are_no_reason_to_stop(
+    make_settings: Callable[..., Settings], make_topic: Callable[..., str], fill: Callable[..., None]
+) -> None:
+    topic = make_topic()
+    settings = make_settings(topic)
+    fill(topic, [b'{"embedding": [1, 2]}'] * 3 + [b"{}"])
+    state, sentence = look(settings)["messages"]
+    assert state == "ok"
+    assert sentence.startswith(f"1 of the last 4 examples of {topic} cannot be used: ")
+
+
 def unreachable(**sections: Any) -> Settings:
     return load_settings(input={"dimension": 2}, **sections)
 
