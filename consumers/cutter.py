@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
-import numpy as np
-
-from consumers.examples import Codec, Decoded, RowError
+from consumers.examples import Codec, Decoded
 from consumers.ledger import Range
 from consumers.settings import Settings
 from consumers.transform import InputRecord, Partition
@@ -27,8 +24,8 @@ def largest_coreset_message(settings: Settings) -> int:
 class WindowCutter:
     """Decodes messages and closes windows by examples, bytes and age.
 
-    A message that could become too large for the coreset topic is dead before the draw: were it refused after
-    it, a retry would condition on the draw, and the sample would be biased.
+    The codec refuses messages above the input's limit, and any sample of the others fits the coreset topic:
+    were a record refused after the draw, a retry would condition on the draw, and bias the sample.
     """
 
     def __init__(self, settings: Settings, codec: Codec, sampler: SensitivitySampler) -> None:
@@ -51,15 +48,10 @@ class WindowCutter:
         """Add messages; the windows that closed."""
         closed: list[Window[Decoded]] = []
         for record in records:
-            decoded = self._decoded(record)
+            decoded = self._codec.decode(record)
             bound = self._codec.largest_output(decoded, self._limit)
             closed += self._builder.add(decoded, decoded.rows, bound.total, now, largest=bound.single)
         return closed + self._builder.due(now)
-
-    def _decoded(self, record: InputRecord) -> Decoded:
-        decoded = self._codec.decode(record)
-        largest = self._codec.largest_output(decoded, self._limit).single
-        return decoded if largest <= self._limit else _too_large(decoded, largest, self._limit)
 
 
 def ranges(items: Sequence[Decoded]) -> list[Range]:
@@ -71,16 +63,3 @@ def ranges(items: Sequence[Decoded]) -> list[Range]:
         starts.setdefault(partition, item.record.offset)
         ends[partition] = item.record.offset + 1
     return [Range(topic, number, start, ends[topic, number]) for (topic, number), start in starts.items()]
-
-
-def _too_large(decoded: Decoded, nbytes: int, limit: int) -> Decoded:
-    """The message with all of its usable rows dead."""
-    says = f"as a coreset message it could take {nbytes:,} bytes; the limit is {limit:,}"
-    errors = tuple(RowError(int(row), "TooLarge", says) for row in decoded.valid_rows)
-    return replace(
-        decoded,
-        embeddings=decoded.embeddings[:0],
-        valid_rows=decoded.valid_rows[:0],
-        weights=np.zeros(0),
-        errors=(*decoded.errors, *errors),
-    )
