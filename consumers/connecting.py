@@ -68,7 +68,7 @@ _SENTENCES: tuple[tuple[type[Exception], type[ServiceError], str], ...] = (
     (
         kafka_errors.MessageSizeTooLargeError,
         RecordError,
-        "A record is larger than its topic allows; raise max.message.bytes of the topic (see stream-coreset topics).",
+        "A record is larger than its topic allows; raise max.message.bytes (see: stream-coreset topics).",
     ),
     (
         kafka_errors.InvalidTransactionTimeoutError,

@@ -1,4 +1,4 @@
-"""The jars of Apache Kafka: named with their SHA-256 in ``jars.lock``, fetched by jgo, kept in the user's cache.
+"""The jars of Apache Kafka: listed with SHA-256 in ``jars.lock``, fetched by jgo, kept in the user's cache.
 
 jgo is a Maven client in pure Python: no Java and no Maven of the machine takes part.
 """
@@ -59,8 +59,8 @@ class Jar:
 def locked_jars() -> list[Jar]:
     """Every jar of the broker, from the lock file inside this package."""
     lines = files("consumers").joinpath("jars.lock").read_text("utf-8").splitlines()
-    rows = (line.split() for line in lines if line and not line.startswith("#"))
-    return [Jar(*coordinates.split(":"), sha256) for coordinates, sha256 in rows]
+    rows = (line.replace(":", " ").split() for line in lines if line and not line.startswith("#"))
+    return [Jar(group, artifact, version, sha256) for group, artifact, version, sha256 in rows]
 
 
 def cache_directory() -> Path:
@@ -139,7 +139,7 @@ def _fetch_one(context: Any, jar: Jar, directory: Path) -> None:
 
 @contextmanager
 def _trusted_certificates() -> Iterator[None]:
-    # requests knows only its own list of authorities; a machine behind a proxy has the right one in its system.
+    # requests knows its own list of authorities only; behind a proxy the system's list is the right one.
     system = ssl.get_default_verify_paths().cafile
     if system is None or {"REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"} & os.environ.keys():
         yield

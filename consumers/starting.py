@@ -39,9 +39,9 @@ def find_start(
 ) -> StartingPoint | None:
     """Find where to read each assigned partition from; None: ask again, another member is about to decide.
 
-    A name that has no offsets yet begins at `start`: the member that has partition 0 of the topic decides for all of
-    its partitions in one commit, so that members that start together agree. A partition that is still
-    without an offset when partition 0 has one was created later, and is read from its beginning.
+    A name that has no offsets yet begins at `start`: the member that has partition 0 of the topic decides for
+    all of its partitions in one commit, so that members that start together agree. A partition that is
+    still without an offset when partition 0 has one was created later, and is read from its beginning.
 
     Raises
     ------
@@ -108,12 +108,19 @@ def _refuse_expired(known: Mapping[Partition, int], group: str) -> None:
     if not known:
         return
     where = ", ".join(f"{topic}/{number} at {end}" for (topic, number), end in sorted(known.items()))
-    (topic, number), end = min(known.items())
+    partition, end = min(known.items())
     raise OffsetError(
-        f"The group {group} has no committed offset for partitions that were processed before (they ended: {where}); "
-        "its offsets have expired or were deleted, and starting anew would lose or repeat examples. Set them, for "
-        f"example with: kafka-consumer-groups --group {group} --topic {topic}:{number} --reset-offsets --to-offset "
-        f"{end} --execute"
+        f"The group {group} has no committed offset for partitions that were processed before (they ended: "
+        f"{where}); its offsets have expired or were deleted, and a new start would lose or repeat examples. "
+        f"Set them, for example with: {_set_offset(group, partition, end)}"
+    )
+
+
+def _set_offset(group: str, partition: Partition, offset: int) -> str:
+    topic, number = partition
+    return (
+        f"kafka-consumer-groups --bootstrap-server ... --group {group} --topic {topic}:{number} "
+        f"--reset-offsets --to-offset {offset} --execute"
     )
 
 
@@ -135,6 +142,5 @@ def deleted_before_read(
         mend = "use another `name` for the new stream; or, to go on from its beginning"
     return OffsetError(
         f"Offset {offset} of {name} cannot be read: {lost}. So {mend}: stop the samplers and run "
-        f"kafka-consumer-groups --group {group} --topic {partition.topic}:{partition.partition} --reset-offsets "
-        f"--to-offset {first} --execute"
+        + _set_offset(group, (partition.topic, partition.partition), first)
     )

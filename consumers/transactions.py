@@ -1,9 +1,9 @@
 """The consume-transform-produce loop: reads, transforms and writes, exactly once.
 
-Three threads: the caller's polls, and keeps polling while the others are busy; one applies windows, one commits
-(:mod:`consumers.pipeline`); only :mod:`consumers.committer` begins, commits and aborts. Windows belong to an
-epoch: a stretch of one group generation without an abort. When it ends, for whatever reason, windows that are
-not committed are dropped, and reading goes on at the committed offsets.
+Three threads: the caller's polls, and keeps polling while the others are busy; one applies windows, one
+commits (:mod:`consumers.pipeline`); only :mod:`consumers.committer` begins, commits and aborts. Windows
+belong to an epoch: a stretch of one group generation without an abort. When it ends, for whatever reason,
+windows that are not committed are dropped, and reading goes on at the committed offsets.
 """
 
 from __future__ import annotations
@@ -11,20 +11,17 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from typing import Generic, TypeVar
 
 import structlog
-from kafka import KafkaConsumer, TopicPartition
 from kafka import errors as kafka_errors
-from kafka.coordinator.base import MemberState
 
-from consumers.clients import input_consumer
 from consumers.committer import Committer
-from consumers.connecting import connect, mended_by_a_person
-from consumers.errors import FencedError, TopicError
+from consumers.connecting import mended_by_a_person
+from consumers.errors import FencedError
+from consumers.membership import Membership
 from consumers.pipeline import Epoch, Pipeline
-from consumers.reader import input_record, processed_before
+from consumers.reader import processed_before
 from consumers.settings import Settings
 from consumers.starting import MissingOffset, deleted_before_read, find_start
 from consumers.transform import InputRecord, Observer, Output, Partition, Silent, Transform, Unit
@@ -38,7 +35,6 @@ _POLL_MS = 100  # windows close by age this exactly
 _PAUSED_POLL_MS = 10
 _HIGH_WINDOWS, _LOW_WINDOWS = 4, 2
 _LAG_SECONDS = 2.0
-_TOPIC_LOOKS = 4
 _CLOSE_SECONDS = 2.0
 
 
@@ -85,21 +81,21 @@ class TransactionalLoop(Generic[W]):
     ) -> None:
         self._settings = settings
         self._group = group
-        self._topics = tuple(input_topics)
         self._transform = transform
         self._ledger_topic = ledger_topic
         self._policy = on_missing_offset
         self._shared = shared_id
-        self._instance_id = group_instance_id
         self._observer = observer or Silent()
+        self._membership = Membership(settings, group, input_topics, group_instance_id)
         self._committer = Committer(settings, transactional_id, self._observer)
         self._pipeline = self._new_pipeline()
-        self._consumer: KafkaConsumer | None = None
         self._epoch: Epoch | None = None
-        self._paused = False
         self._last_seen = time.monotonic()
         self._lag: Mapping[Partition, int] = {}
         self._lag_due = 0.0
+
+    def _new_pipeline(self) -> Pipeline[W]:
+        return Pipeline(self._transform, self._committer, self._settings.window.commit_interval_seconds)
 
     @property
     def last_seen(self) -> float:
@@ -120,6 +116,8 @@ class TransactionalLoop(Generic[W]):
     def run(self, stop: threading.Event) -> None:
         """Run until `stop` is set; windows at hand are then finished within the grace period, or dropped.
 
+        While the brokers are down it waits, for ever, and says so in the log.
+
         Raises
         ------
         ServiceError
@@ -127,138 +125,94 @@ class TransactionalLoop(Generic[W]):
         """
         self._pipeline.start()
         try:
-            while not stop.is_set() and self._join(stop):
+            while not stop.is_set() and self._membership.join(stop, self._alive):
                 self._turn(stop)
             if self._epoch is not None:
                 self._pipeline.finish(self._settings.grace_seconds)
                 self._pipeline.spoiled()  # raises what ended a thread meanwhile
         finally:
-            self._shut_down()
-
-    def _new_pipeline(self) -> Pipeline[W]:
-        return Pipeline(self._transform, self._committer, self._settings.window.commit_interval_seconds)
-
-    @property
-    def _client(self) -> KafkaConsumer:
-        assert self._consumer is not None
-        return self._consumer
+            self._let_go(_CLOSE_SECONDS)
 
     def _alive(self) -> None:
         self._last_seen = time.monotonic()
-
-    def _join(self, stop: threading.Event) -> bool:
-        """Connect and subscribe; False when stopped."""
-        make = lambda: input_consumer(self._settings, self._group, self._instance_id)  # noqa: E731
-        self._consumer = connect(make, self._settings, stop, self._alive)
-        if self._consumer is None:
-            return False
-        self._consumer.subscribe(list(self._topics))
-        self._require_topics()  # its answer counts for the subscription: asked before, it costs a rebalance
-        return True
 
     def _turn(self, stop: threading.Event) -> None:
         """Poll until stopped, or until this member has to join anew."""
         try:
             while not stop.is_set():
                 self._alive()
-                records = self._poll(_PAUSED_POLL_MS if self._paused else _POLL_MS)
+                records = self._poll(_PAUSED_POLL_MS if self._membership.paused else _POLL_MS)
                 if not self._in_force():
                     self._new_epoch(stop)
-                elif self._epoch is not None and self._epoch.partitions:
+                elif self.assigned:
                     self._feed(records)
         except FencedError:
             if not self._shared:
                 raise
             log.warning("another replica has taken over; this one stands by", group=self._group)
-            self._leave()
+            self._let_go(self._settings.transaction_timeout_seconds)
+            self._pipeline = self._new_pipeline()
+            self._pipeline.start()
 
     def _poll(self, timeout_ms: int) -> list[InputRecord]:
         began = time.monotonic()
         try:
-            batches = self._client.poll(timeout_ms=timeout_ms)
-        except kafka_errors.NoOffsetForPartitionError:
-            time.sleep(timeout_ms / 1000)  # a new assignment: the new epoch sets the positions
-            return []
+            records = self._membership.poll(timeout_ms)
         except kafka_errors.OffsetOutOfRangeError as error:
-            return self._out_of_range(error)
-        except kafka_errors.KafkaError as error:
-            sentence = mended_by_a_person(error)
-            if sentence is not None:
-                raise sentence from error
-            log.warning("poll failed, trying again", reason=f"{type(error).__name__}: {error}")
-            time.sleep(timeout_ms / 1000)
+            (offsets,) = error.args
+            if self._policy != "earliest":
+                raise deleted_before_read(self._membership.consumer, offsets, self._group) from error
+            log.warning("messages were deleted before they were read", offsets=str(offsets))
+            self._epoch = None  # the new one begins at what is left
             return []
-        if batches:
+        if records:
             self._observer.observe_stage("poll", time.monotonic() - began)
-        return [input_record(record) for batch in batches.values() for record in batch]
-
-    def _out_of_range(self, error: Exception) -> list[InputRecord]:
-        offsets = error.args[0]
-        if self._policy != "earliest":
-            raise deleted_before_read(self._client, offsets, self._group) from error
-        log.warning("messages were deleted before they were read", offsets=str(offsets))
-        self._epoch = None  # the new one begins at what is left
-        return []
+        return records
 
     def _in_force(self) -> bool:
         """Whether the poll just done belongs to the epoch in force."""
         spoiled = self._pipeline.spoiled()
-        epoch = self._epoch
-        return epoch is not None and not spoiled and epoch == self._snapshot()
+        return self._epoch is not None and not spoiled and self._epoch == self._snapshot()
 
     def _snapshot(self) -> Epoch:
-        assigned = sorted((one.topic, one.partition) for one in self._client.assignment() or ())
-        return Epoch(self._client.group_metadata(), tuple(assigned))
+        return Epoch(*self._membership.snapshot())
 
     def _feed(self, records: Sequence[InputRecord]) -> None:
         for window in self._transform.cut(records, time.monotonic()):
             self._pipeline.submit(window)
         self._press()
-        self._look_at_lag()
+        if time.monotonic() >= self._lag_due:
+            self._lag_due = time.monotonic() + _LAG_SECONDS
+            self._report()
 
     def _press(self) -> None:
         """Pause reading while much is on its way, resume when little is left: no flapping in between."""
         windows, nbytes = self._pipeline.held()
         room = self._settings.window.max_bytes
-        if not self._paused and (windows >= _HIGH_WINDOWS or nbytes > room):
-            self._paused = True
-            self._client.pause(*self._client.assignment())
-        elif self._paused and windows <= _LOW_WINDOWS and nbytes <= room // 2:
-            self._paused = False
-            self._client.resume(*self._client.paused())
+        if not self._membership.paused and (windows >= _HIGH_WINDOWS or nbytes > room):
+            self._membership.pause()
+        elif self._membership.paused and windows <= _LOW_WINDOWS and nbytes <= room // 2:
+            self._membership.resume()
 
-    def _look_at_lag(self) -> None:
-        now = time.monotonic()
-        if now < self._lag_due or self._epoch is None:
-            return
-        self._lag_due = now + _LAG_SECONDS
+    def _report(self) -> None:
         windows, nbytes = self._pipeline.held()
         pending = nbytes + self._transform.pending_bytes()
-        self._observer.set_load(len(self._epoch.partitions), pending)
+        self._observer.set_load(len(self.assigned), pending)
         try:
-            self._lag = self._measure(idle=windows == 0 and pending == 0)
+            self._lag = self._membership.lag(self._pipeline.committed(), idle=windows == 0 and pending == 0)
         except kafka_errors.KafkaError:
-            return  # the brokers are away: it keeps growing unseen
+            return  # the brokers are away: it grows unseen
         self._observer.set_lag(self._lag)
-
-    def _measure(self, idle: bool) -> dict[Partition, int]:
-        assigned = list(self._client.assignment())
-        ends = self._client.end_offsets(assigned, timeout_ms=1_000)
-        committed = self._pipeline.committed()
-        # idle, the position is ahead of the committed offset by the markers of the producers' transactions
-        reached = {one: self._client.position(one, timeout_ms=1_000) if idle else None for one in assigned}
-        done = {one: reached[one] or committed.get((one.topic, one.partition), 0) for one in assigned}
-        return {(one.topic, one.partition): max(0, ends[one] - done[one]) for one in assigned}
 
     def _new_epoch(self, stop: threading.Event) -> None:
         """Drop what is pending and go back to the committed offsets; once more where that fails."""
         self._epoch = None
         self._drop()
         epoch = self._snapshot()
-        if epoch.membership.state is not MemberState.STABLE or epoch.membership.generation_id < 0:
+        if not self._membership.stable(epoch.membership):
             return
         try:
-            self._require_topics()
+            self._membership.require_topics()
             if epoch.partitions:
                 self._begin(epoch, stop)
             else:
@@ -271,44 +225,39 @@ class TransactionalLoop(Generic[W]):
 
     def _drop(self) -> None:
         self._pipeline.drop()
-        self._client.pause(*self._client.assignment())
+        self._membership.pause()
         while not self._pipeline.wait_idle(_POLL_MS / 1000):
             self._alive()
             self._poll(0)
         self._pipeline.spoiled()  # raises what ended a thread
 
     def _begin(self, epoch: Epoch, stop: threading.Event) -> None:
+        # The id first: it ends what a predecessor left open, and only then are the committed offsets settled.
         stale = self._shared or not self._committer.ready
         if stale and not self._committer.initialise(stop, self._alive):
             return
         positions = self._positions(epoch)
         if positions is None or self._snapshot() != epoch:
             return
-        for (topic, partition), offset in positions.items():
-            self._client.seek(TopicPartition(topic, partition), offset)
+        self._membership.seek(positions)
         self._transform.reset(epoch.partitions)
-        self._client.resume(*self._client.paused())
-        self._paused = False
         self._pipeline.begin(epoch, positions)
         self._epoch = epoch
         log.info("reading", partitions=[f"{topic}/{number}" for topic, number in epoch.partitions])
 
     def _positions(self, epoch: Epoch) -> Mapping[Partition, int] | None:
         found = find_start(
-            self._client,
+            self._membership.consumer,
             epoch.partitions,
             group=self._group,
             start=self._settings.input.start,
             policy=self._policy,
             ledger=self._look_up,
         )
-        if found is None:
-            return None
-        if found.to_commit:
-            unit = Unit(outputs=(), offsets=found.to_commit)
-            if self._committer.commit([unit], epoch.membership) != "committed":
-                return None
-        return found.positions
+        if found is None or not found.to_commit:
+            return None if found is None else found.positions
+        outcome = self._committer.commit([Unit((), found.to_commit)], epoch.membership)
+        return found.positions if outcome == "committed" else None
 
     def _look_up(self, partitions: Iterable[Partition]) -> Mapping[Partition, int]:
         if self._ledger_topic is None:
@@ -325,37 +274,10 @@ class TransactionalLoop(Generic[W]):
         self._observer.set_load(0, 0)
         log.info("standing by: the group has more members than partitions")
 
-    def _require_topics(self) -> None:
-        """A deleted topic is silent otherwise: the assignment becomes empty and polls return nothing."""
-        for attempt in range(_TOPIC_LOOKS):
-            missing = [topic for topic in self._topics if topic not in self._client.topics()]
-            if not missing:
-                return
-            time.sleep(attempt * 0.2)  # a broker that has just started does not know them all at once
-        raise TopicError(
-            f"The topic {missing[0]} does not exist, or we lack the right to see it; "
-            "check its name, or create it."
-        )
-
-    def _leave(self) -> None:
-        """Let go of the group and of everything pending; the pipeline's threads may have ended."""
+    def _let_go(self, seconds: float) -> None:
+        """Leave the group and drop everything that is not in a transaction yet."""
         self._epoch = None
         self._pipeline.drop()
-        self._pipeline.close(self._settings.transaction_timeout_seconds)
+        self._pipeline.close(seconds)
         self._committer.close()
-        self._close_consumer()
-        self._pipeline = self._new_pipeline()
-        self._pipeline.start()
-
-    def _shut_down(self) -> None:
-        self._epoch = None
-        self._pipeline.drop()
-        self._pipeline.close(_CLOSE_SECONDS)
-        self._committer.close()
-        self._close_consumer()
-
-    def _close_consumer(self) -> None:
-        consumer, self._consumer = self._consumer, None
-        if consumer is not None:
-            with suppress(kafka_errors.KafkaError):
-                consumer.close(autocommit=False, timeout_ms=1000 * _CLOSE_SECONDS)
+        self._membership.leave()

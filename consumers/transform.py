@@ -1,4 +1,4 @@
-"""The seam between the loop and what it runs: records in, units of output out (see :mod:`consumers.transactions`).
+"""The seam between the loop and what it runs: records in, units of output out.
 
 Knows no Kafka client, so that transforms and their tests need none.
 """
@@ -95,13 +95,13 @@ class Transform(Protocol[W]):
     def reset(self, partitions: Sequence[Partition]) -> None:
         """Forget everything pending: a new assignment, or a transaction that did not commit.
 
-        Called with no `apply` in flight, after the transactional id was initialised (so that a predecessor can
-        write no more), before the first record of the committed offsets is read (again). Without partitions:
-        this process is a standby, or about to end.
+        Called with no `apply` in flight, after the transactional id was initialised (so that a predecessor
+        can write no more), before the first record of the committed offsets is read (again). Without
+        partitions: this process stands by.
         """
 
     def cut(self, records: Sequence[InputRecord], now: float) -> list[W]:
-        """Take records, return the windows that closed; cheap. Called with no records too, so that age closes.
+        """Take records, return the windows that closed; cheap. Called without records too: age closes.
 
         `now` is monotonic, in seconds.
         """

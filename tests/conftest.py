@@ -1,4 +1,4 @@
-"""One Apache Kafka for the whole run, started when the first test asks for it; fresh topics for every test."""
+"""One Apache Kafka for the whole run, started when a test first asks for it; fresh topics for every test."""
 
 from __future__ import annotations
 

@@ -1,6 +1,14 @@
-"""The loop on a real Apache Kafka: exactly once, through everything that goes wrong."""
+"""The loop on a real Apache Kafka: every record once, through whatever happens to it and to its group."""
 
 from __future__ import annotations
+
+import time
+
+import pytest
+from kafka.admin import NewPartitions
+
+from consumers.errors import FencedError, RecordError, ServiceError, TopicError
+from consumers.transactions import Output, Unit
 
 
 def numbers(count: int, start: int = 0) -> list[bytes]:
@@ -17,7 +25,304 @@ def test_every_record_of_two_partitions_comes_out_once(
     with running(make_settings(source), transform) as it:
         wait(lambda: sum(transform.committed) == 100)
         assert it.loop.assigned == ((source, 0), (source, 1))
-    assert len(set(read(target))) == len(read(target)) == 100
+    assert len(set(read(target))) == len(read(target)) == 100, "an open window is not committed at the end"
     with running(make_settings(source), copy_to(target, size=5)):
         wait(lambda: len(read(target)) == 105)
     assert sorted(read(target)) == numbers(105)
+
+
+def test_windows_close_by_age_without_any_records(
+    make_settings, make_topic, fill, read, copy_to, running, wait
+):
+    source, target = make_topic(), make_topic()
+    fill(source, numbers(3))
+    with running(make_settings(source), copy_to(target, size=1000, age=0.3)):
+        wait(lambda: len(read(target)) == 3)
+
+
+def test_key_headers_and_time_are_handed_on(make_settings, make_topic, copy_to, running, wait, kafka):
+    from kafka import KafkaConsumer, KafkaProducer
+
+    source, target = make_topic(), make_topic()
+    now_ms = round(1000 * time.time()) - 1234  # much older, and retention would take it
+    producer = KafkaProducer(bootstrap_servers=kafka)
+    producer.send(source, b"value", key=b"key", headers=[("a", b"\xff"), ("a", b"")], timestamp_ms=now_ms)
+    producer.close()
+    transform = copy_to(target, size=1)
+    with running(make_settings(source), transform):
+        wait(lambda: transform.committed == [1])
+    consumer = KafkaConsumer(
+        target, bootstrap_servers=kafka, auto_offset_reset="earliest", consumer_timeout_ms=5000
+    )
+    (record,) = next(iter(consumer.poll(timeout_ms=5000).values()))
+    consumer.close()
+    assert (record.key, record.value, record.timestamp) == (b"key", b"value", now_ms)
+    assert record.headers == (("a", b"\xff"), ("a", b"")) or record.headers == [("a", b"\xff"), ("a", b"")]
+
+
+def test_an_uncommitted_transaction_of_the_input_is_not_read(
+    make_settings, make_topic, fill, read, copy_to, running, wait, name
+):
+    from consumers.clients import transactional_producer
+
+    source, target = make_topic(), make_topic()
+    settings = make_settings(source)
+    theirs = transactional_producer(settings, f"{name}-theirs")
+    theirs.init_transactions()
+    theirs.begin_transaction()
+    theirs.send(source, b"aborted").get(timeout=5)
+    theirs.abort_transaction()
+    fill(source, numbers(1))
+    transform = copy_to(target, size=1)
+    with running(settings, transform) as it:
+        wait(lambda: read(target) == numbers(1))
+        wait(lambda: it.loop.lag == {(source, 0): 0})
+    theirs.close()
+
+
+def test_a_member_that_joins_in_mid_stream_loses_and_doubles_nothing(
+    make_settings, make_topic, fill, read, copy_to, running, wait
+):
+    source, target = make_topic(4), make_topic(2)
+    first = make_settings(source, instance="0")
+    second = make_settings(source, instance="1")
+    for partition in range(4):
+        fill(source, numbers(500, 500 * partition), partition)
+    one, two = copy_to(target, size=20, age=0.5, slow=0.02), copy_to(target, size=20, age=0.5, slow=0.02)
+    with running(first, one) as a:
+        wait(lambda: sum(one.committed) > 200)
+        with running(second, two) as b:
+            wait(lambda: len(a.loop.assigned) == len(b.loop.assigned) == 2)
+            wait(lambda: sum(two.committed) > 100)
+        wait(lambda: len(a.loop.assigned) == 4)
+        wait(lambda: sum(one.committed) + sum(two.committed) == 2000)
+    assert sorted(read(target)) == numbers(2000)
+    assert len(one.resets) >= 3
+
+
+def test_new_partitions_are_read_from_their_beginning_by_all(
+    make_settings, make_topic, fill, read, copy_to, running, wait, admin
+):
+    """The leader of the group joins anew because a topic has changed, while another member takes its time."""
+    source, target = make_topic(1), make_topic()
+    options = {"input": {"start": "latest"}, "kafka": make_settings(source).kafka.model_dump()}
+    options["kafka"]["options"] = {"metadata_max_age_ms": 500}
+    fill(source, numbers(10), 0)
+    one, two = copy_to(target, size=1), copy_to(target, size=1)
+    with running(make_settings(source, instance="0", **options), one) as a:
+        wait(lambda: a.loop.assigned == ((source, 0),))
+        with running(make_settings(source, instance="1", **options), two) as b:
+            wait(lambda: two.resets == [()] or b.loop.assigned)
+            admin.create_partitions({source: NewPartitions(total_count=2)})
+            fill(source, numbers(5, 100), 1)
+            wait(lambda: len(a.loop.assigned) == len(b.loop.assigned) == 1)
+            wait(lambda: len(read(target)) == 5)
+    assert sorted(read(target)) == numbers(5, 100)
+
+
+def test_backpressure_pauses_without_flapping_and_keeps_the_membership(
+    make_settings, make_topic, fill, copy_to, running, wait
+):
+    source, target = make_topic(), make_topic()
+    fill(source, [bytes(1000)] * 12_000)
+    transform = copy_to(target, size=100, slow=0.004)
+    settings = make_settings(source, kafka=_with_options(make_settings(source), max_poll_records=200))
+    pauses = 0
+    with running(settings, transform) as it:
+        wait(lambda: it.loop.assigned != ())
+        client = it.loop._membership.consumer
+        pause = client.pause
+
+        def counted(*partitions):
+            nonlocal pauses
+            pauses += 1
+            most.append(it.loop._pipeline.held()[0])
+            pause(*partitions)
+
+        most: list[int] = []
+        client.pause = counted
+        wait(lambda: sum(transform.committed) == 12_000, 40)
+        assert len(transform.resets) == 1, "it fell out of the group"
+    assert 0 < pauses <= 60, "it should pause for several windows at a time"
+    assert max(most) <= 12
+
+
+def _with_options(settings, **options):
+    return {**settings.kafka.model_dump(), "options": options}
+
+
+def test_work_longer_than_the_session_keeps_the_membership(
+    make_settings, make_topic, fill, read, copy_to, running, wait
+):
+    source, target = make_topic(), make_topic()
+    fill(source, numbers(4))
+    transform = copy_to(target, size=2, slow=2.5)
+    with running(make_settings(source, session_timeout_seconds=2.0), transform):
+        wait(lambda: sum(transform.committed) == 4)
+    assert len(transform.resets) == 1
+    assert read(target) == numbers(4)
+
+
+def test_an_abort_goes_back_to_the_committed_offsets(
+    make_settings, make_topic, fill, read, copy_to, running, wait, monkeypatch
+):
+    source, target = make_topic(), make_topic()
+    fill(source, numbers(40))
+    transform = copy_to(target, size=10)
+    with running(make_settings(source), transform) as it:
+        wait(lambda: it.loop.assigned != ())
+        commit, broken = it.loop._committer.commit, iter([True, True])
+
+        def sometimes(units, membership):
+            stale = membership._replace(generation_id=membership.generation_id + 7)
+            return commit(units, stale if next(broken, False) else membership)
+
+        monkeypatch.setattr(it.loop._committer, "commit", sometimes)
+        fill(source, numbers(40, 40))
+        wait(lambda: sum(transform.committed) == 80)
+    assert sorted(read(target)) == numbers(80)
+    assert len(transform.resets) == 3
+
+
+def test_a_missing_topic_is_said(make_settings, copy_to, running, name):
+    with running(make_settings(f"{name}-typo"), copy_to("any")) as it:
+        error = it.error()
+    assert isinstance(error, TopicError)
+    assert f"The topic {name}-typo does not exist" in str(error)
+
+
+def test_a_topic_that_is_deleted_is_noticed(make_settings, make_topic, copy_to, running, wait, admin):
+    source, target = make_topic(), make_topic()
+    settings = make_settings(source)
+    options = _with_options(settings, metadata_max_age_ms=500)
+    with running(make_settings(source, kafka=options), copy_to(target)) as it:
+        wait(lambda: it.loop.assigned != ())
+        admin.delete_topics([source])
+        error = it.error()
+    assert isinstance(error, TopicError)
+
+
+def test_a_record_that_is_refused_ends_the_loop(make_settings, make_topic, fill, read, copy_to, running):
+    source, target = make_topic(), make_topic(configs={"max.message.bytes": "1000"})
+    fill(source, [bytes(5000)])
+    with running(make_settings(source), copy_to(target, size=1)) as it:
+        assert isinstance(it.error(), RecordError)
+    assert read(target) == []
+
+
+def test_an_error_of_the_transform_ends_the_loop(make_settings, make_topic, fill, read, copy_to, running):
+    source, target = make_topic(), make_topic()
+    fill(source, numbers(1))
+
+    def fail(window):
+        raise ZeroDivisionError("a bug")
+
+    with running(make_settings(source), copy_to(target, size=1, before_apply=fail)) as it:
+        assert isinstance(it.error(), ZeroDivisionError)
+    assert read(target) == []
+
+
+def test_two_processes_with_the_same_instance_do_not_both_run(
+    make_settings, make_topic, fill, copy_to, running, wait
+):
+    source, target = make_topic(2), make_topic()
+    settings = make_settings(source)
+    with running(settings, copy_to(target, size=1)) as first:
+        wait(lambda: first.loop.assigned != ())
+        with running(settings, copy_to(target, size=1)) as second:
+            wait(lambda: second.loop.assigned != ())
+            for _ in range(200):
+                fill(source, numbers(10))
+                if first.failure or second.failure:
+                    break
+                time.sleep(0.05)
+            (error,) = first.failure + second.failure
+    assert isinstance(error, FencedError)
+    assert "same name and instance" in str(error)
+
+
+def test_replicas_that_share_an_id_stand_by(make_settings, make_topic, fill, read, copy_to, running, wait):
+    source, target = make_topic(), make_topic()
+    fill(source, numbers(10))
+    one, two = copy_to(target, size=1), copy_to(target, size=1)
+    shared = {"shared_id": True, "on_missing_offset": "earliest"}
+    with running(make_settings(source, instance="0"), one, transactional_id=source, **shared) as a:
+        wait(lambda: sum(one.committed) == 10)
+        with running(make_settings(source, instance="1"), two, transactional_id=source, **shared) as b:
+            wait(lambda: two.resets or len(one.resets) > 1)
+            fill(source, numbers(10, 10))
+            wait(lambda: len(read(target)) == 20)
+            owner, standby = (a, b) if a.loop.assigned else (b, a)
+            assert standby.loop.assigned == ()
+            owner.end()
+            wait(lambda: standby.loop.assigned == ((source, 0),))
+            fill(source, numbers(10, 20))
+            wait(lambda: len(read(target)) == 30)
+    assert sorted(read(target)) == numbers(30)
+
+
+def test_a_stop_finishes_the_window_at_hand(make_settings, make_topic, fill, read, copy_to, running, wait):
+    source, target = make_topic(), make_topic()
+    fill(source, numbers(6))
+    begun = []
+    transform = copy_to(target, size=2, slow=1.0, before_apply=begun.append)
+    with running(make_settings(source, grace_seconds=10.0), transform) as it:
+        wait(lambda: len(begun) == 1)
+        it.end()
+    assert read(target) == numbers(6)
+
+
+def test_a_stop_drops_what_does_not_fit_the_grace(
+    make_settings, make_topic, fill, read, copy_to, running, wait
+):
+    source, target = make_topic(), make_topic()
+    fill(source, numbers(6))
+    begun = []
+    transform = copy_to(target, size=2, slow=1.2, before_apply=begun.append)
+    with running(make_settings(source, grace_seconds=0.1), transform) as it:
+        wait(lambda: len(begun) == 1)
+        asked = time.monotonic()
+        it.end()
+        assert time.monotonic() - asked < 4
+    assert len(read(target)) < 6
+
+
+def test_publications_need_no_input(make_settings, make_topic, read, copy_to, running, wait):
+    source, target = make_topic(), make_topic()
+
+    class Publishing(copy_to):
+        def cut(self, records, now):
+            return [[]] if not self.windows and not super().cut(records, now) else []
+
+        def apply(self, window):
+            self.windows += 1
+            return Unit([Output(target, b"published", key=b"k")], {})
+
+    with running(make_settings(source), Publishing(target)):
+        wait(lambda: b"published" in read(target))
+
+
+def test_an_option_that_is_ours_is_refused(make_settings, make_topic, copy_to, running):
+    settings = make_settings(make_topic())
+    options = _with_options(settings, isolation_level="read_uncommitted")
+    with running(make_settings(settings.input.topic, kafka=options), copy_to("any")) as it:
+        error = it.error()
+    assert isinstance(error, ServiceError)
+    assert "kafka.options.isolation_level is set by the service itself" in str(error)
+
+
+@pytest.mark.parametrize("instance", ["0", "1"])
+def test_a_static_member_is_back_without_a_rebalance(
+    instance, make_settings, make_topic, fill, read, copy_to, running, wait
+):
+    source, target = make_topic(2), make_topic()
+    settings = make_settings(source, instance=instance)
+    static = {"group_instance_id": f"{settings.name}-{instance}"}
+    for number in range(2):
+        fill(source, numbers(10, 10 * number))
+        transform = copy_to(target, size=1)
+        began = time.monotonic()
+        with running(settings, transform, **static):
+            wait(lambda: sum(transform.committed) == 10)  # noqa: B023
+        assert time.monotonic() - began < 5
+    assert sorted(read(target)) == numbers(20)

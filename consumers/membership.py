@@ -1,0 +1,173 @@
+"""Our membership of the consumer group: joining, polling, pausing, how far behind we are."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+
+import structlog
+from kafka import KafkaConsumer, TopicPartition
+from kafka import errors as kafka_errors
+from kafka.coordinator.base import MemberState
+from kafka.structs import ConsumerGroupMetadata
+
+from consumers.clients import input_consumer, keep_joining
+from consumers.connecting import connect, mended_by_a_person
+from consumers.errors import TopicError
+from consumers.reader import input_record
+from consumers.settings import Settings
+from consumers.transform import InputRecord, Partition
+
+__all__ = ["Membership"]
+
+log = structlog.get_logger()
+
+_LAG_MS = 1_000
+_CLOSE_MS = 2_000
+_TOPIC_LOOKS = 4
+
+
+class Membership:
+    """One member of a consumer group, used by one thread.
+
+    Parameters
+    ----------
+    settings : Settings
+        Of the deployment.
+    group : str
+        The group to join.
+    topics : sequence of str
+        What it reads.
+    instance_id : str, optional
+        Makes the member static.
+    """
+
+    def __init__(
+        self, settings: Settings, group: str, topics: Sequence[str], instance_id: str | None = None
+    ) -> None:
+        self._settings = settings
+        self._group = group
+        self._topics = list(topics)
+        self._instance_id = instance_id
+        self._consumer: KafkaConsumer | None = None
+        self.paused = False
+
+    @property
+    def consumer(self) -> KafkaConsumer:
+        """The client; there is one between :meth:`join` and :meth:`leave`."""
+        assert self._consumer is not None
+        return self._consumer
+
+    def join(self, stop: threading.Event, alive: Callable[[], None]) -> bool:
+        """Connect and subscribe; False when stopped.
+
+        Raises
+        ------
+        TopicError
+            When a topic does not exist.
+        """
+        self._consumer = connect(self._make, self._settings, stop, alive)
+        if self._consumer is None:
+            return False
+        self.require_topics()  # before the subscription: that would create them, where brokers do that
+        self._consumer.subscribe(self._topics)
+        self._consumer.topics()  # known before the group is joined, the topics cost no second rebalance
+        self.paused = False
+        return True
+
+    def _make(self) -> KafkaConsumer:
+        return input_consumer(self._settings, self._group, self._instance_id)
+
+    def poll(self, timeout_ms: int) -> list[InputRecord]:
+        """Return records that have come, none after an error that passes by itself.
+
+        Raises
+        ------
+        OffsetOutOfRangeError
+            When what is to be read next has been deleted.
+        ServiceError
+            When polling again would fail again.
+        """
+        try:
+            batches = self.consumer.poll(timeout_ms=timeout_ms)
+        except kafka_errors.NoOffsetForPartitionError:
+            time.sleep(timeout_ms / 1000)  # a new assignment: the new epoch sets the positions
+            return []
+        except kafka_errors.OffsetOutOfRangeError:
+            raise
+        except kafka_errors.KafkaError as error:
+            sentence = mended_by_a_person(error)
+            if sentence is not None:
+                raise sentence from error
+            log.warning("poll failed, trying again", reason=f"{type(error).__name__}: {error}")
+            time.sleep(timeout_ms / 1000)
+            return []
+        finally:
+            keep_joining(self.consumer)
+        return [input_record(record) for batch in batches.values() for record in batch]
+
+    def snapshot(self) -> tuple[ConsumerGroupMetadata, tuple[Partition, ...]]:
+        """The membership and the assignment as they are after the last poll."""
+        assigned = sorted((one.topic, one.partition) for one in self.consumer.assignment() or ())
+        return self.consumer.group_metadata(), tuple(assigned)
+
+    @staticmethod
+    def stable(membership: ConsumerGroupMetadata) -> bool:
+        """Whether the group has settled with us in it."""
+        return membership.state is MemberState.STABLE and membership.generation_id >= 0
+
+    def seek(self, positions: Mapping[Partition, int]) -> None:
+        """Read on at these offsets, and no longer paused."""
+        for partition, offset in positions.items():
+            self.consumer.seek(TopicPartition(*partition), offset)
+        self.resume()
+
+    def pause(self) -> None:
+        """Go on polling, to stay in the group, but read nothing."""
+        self.consumer.pause(*(self.consumer.assignment() or ()))
+        self.paused = True
+
+    def resume(self) -> None:
+        """Read again."""
+        self.consumer.resume(*self.consumer.paused())
+        self.paused = False
+
+    def lag(self, committed: Mapping[Partition, int], idle: bool) -> dict[Partition, int]:
+        """Messages between the committed offsets and the last stable ones.
+
+        Where we are `idle`, the position counts: it is past the markers of the producers' transactions.
+        """
+        assigned = list(self.consumer.assignment() or ())
+        ends = self.consumer.end_offsets(assigned, timeout_ms=_LAG_MS)
+        reached = {one: self.consumer.position(one, timeout_ms=_LAG_MS) if idle else None for one in assigned}
+        done = {one: reached[one] or committed.get((one.topic, one.partition), 0) for one in assigned}
+        return {(one.topic, one.partition): max(0, ends[one] - done[one]) for one in assigned}
+
+    def require_topics(self) -> None:
+        """A deleted topic is silent otherwise: the assignment becomes empty and polls return nothing.
+
+        Raises
+        ------
+        TopicError
+            When a topic does not exist.
+        """
+        missing = self._topics
+        for attempt in range(_TOPIC_LOOKS):
+            time.sleep(attempt * 0.2)  # a broker that has just started does not know them all at once
+            there = self.consumer.topics()
+            missing = [topic for topic in self._topics if topic not in there]
+            if not missing:
+                return
+        raise TopicError(
+            f"The topic {missing[0]} does not exist, or we lack the right to see it; "
+            "check its name, or create it."
+        )
+
+    def leave(self) -> None:
+        """Leave the group (a static member stays in it until its session ends) and close."""
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            with suppress(kafka_errors.KafkaError):
+                consumer.close(autocommit=False, timeout_ms=_CLOSE_MS)
