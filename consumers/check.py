@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Literal
@@ -57,22 +56,10 @@ class _Example:
 def check(settings: Settings, say: Callable[[str], object]) -> bool:
     """Look at everything the service needs, tell `say` line by line; returns whether all is well."""
     well = True
-    with _client_that_does_not_log():
-        for finding in _Check(settings).findings():
-            say(str(finding))
-            well &= finding.state != "wrong"
+    for finding in _Check(settings).findings():
+        say(str(finding))
+        well &= finding.state != "wrong"
     return well
-
-
-@contextmanager
-def _client_that_does_not_log() -> Iterator[None]:
-    """Keep the client's errors from the screen: what they mean is said here."""
-    logger = logging.getLogger("kafka")
-    before, logger.propagate = logger.propagate, False
-    try:
-        yield
-    finally:
-        logger.propagate = before
 
 
 class _Unknown(Exception):  # noqa: N818

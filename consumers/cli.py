@@ -111,12 +111,14 @@ def _with_verify(parser: argparse.ArgumentParser) -> None:
     _settings_only(parser)
 
 
-def _settings(arguments: argparse.Namespace, role: str) -> Settings:
+def _settings(arguments: argparse.Namespace, role: str = "") -> Settings:
+    """Load the settings and set up the log of `role`, or of a command that ends by itself."""
     from consumers.flags import read_settings
     from consumers.logs import configure_logs
 
     settings = read_settings(arguments)
-    configure_logs(settings.monitoring, role=role, name=settings.name, instance=settings.instance)
+    context = {"role": role, "name": settings.name, "instance": settings.instance}
+    configure_logs(settings.monitoring, libraries=bool(role), **context)
     return settings
 
 
@@ -151,7 +153,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _topics(arguments: argparse.Namespace) -> int:
-    settings = _settings(arguments, "topics")
+    settings = _settings(arguments)
     from consumers.topics import ensure_topics, verify_topics
 
     for line in (verify_topics if arguments.verify else ensure_topics)(settings):
@@ -160,14 +162,14 @@ def _topics(arguments: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    settings = _settings(arguments, "check")
+    settings = _settings(arguments)
     from consumers.check import check
 
     return 0 if check(settings, print) else _MEND
 
 
 def _audit(arguments: argparse.Namespace) -> int:
-    settings = _settings(arguments, "audit")
+    settings = _settings(arguments)
     from consumers.audit import audit
 
     report = audit(settings)

@@ -17,9 +17,33 @@ __all__ = ["configure_logs"]
 
 # Libraries that tell much: their warnings are enough, ours are shown from the level that is set.
 _CHATTY = ("kafka", "httpx", "httpcore", "urllib3", "asyncio")
+_PAUSE_SECONDS = 30.0
 
 
-def configure_logs(monitoring: Monitoring, stream: TextIO | None = None, **context: str) -> None:
+class _Sparingly(logging.Filter):
+    """Lets each line of a library's code speak once in half a minute, or never; our own always.
+
+    A client whose broker is away repeats itself several times a second.
+    """
+
+    def __init__(self, libraries: bool) -> None:
+        super().__init__()
+        self._libraries = libraries
+        self._said: dict[tuple[str, int], float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name.partition(".")[0] not in _CHATTY:
+            return True
+        place = (record.pathname, record.lineno)
+        if not self._libraries or record.created - self._said.get(place, 0.0) < _PAUSE_SECONDS:
+            return False
+        self._said[place] = record.created
+        return True
+
+
+def configure_logs(
+    monitoring: Monitoring, stream: TextIO | None = None, *, libraries: bool = True, **context: str
+) -> None:
     """Set up the logging of this process.
 
     Parameters
@@ -28,6 +52,8 @@ def configure_logs(monitoring: Monitoring, stream: TextIO | None = None, **conte
         Says the least level shown, and text or json.
     stream : file, optional
         Where to write; stderr by default.
+    libraries : bool
+        Whether warnings of libraries are shown; not by a command that says in a sentence what went wrong.
     **context
         What every entry carries, such as ``role="sampler"``.
     """
@@ -42,6 +68,7 @@ def configure_logs(monitoring: Monitoring, stream: TextIO | None = None, **conte
     structlog.contextvars.clear_contextvars()
     handler = logging.StreamHandler(out)
     handler.setFormatter(_formatter(monitoring.log_format, before, out.isatty(), context))
+    handler.addFilter(_Sparingly(libraries))
     _install(handler, monitoring.log_level.upper())
 
 

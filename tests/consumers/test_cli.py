@@ -4,10 +4,12 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
 import pytest
 
 from consumers import cli
+from consumers.settings import Settings
 
 COMMANDS = ["run", "sampler", "clusterer", "topics", "check", "audit", "demo"]
 
@@ -80,3 +82,45 @@ def test_unknown_variables_are_refused() -> None:
 def test_too_few_samplers(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["run", "--input.dimension", "3", "--samplers", "0"]) == 1
     assert "at least one sampler" in capsys.readouterr().err
+
+
+def flags(settings: Settings) -> list[str]:
+    return [
+        f"--name={settings.name}",
+        f"--kafka.bootstrap_servers={settings.kafka.bootstrap_servers}",
+        f"--input.topic={settings.input.topic}",
+        "--input.dimension=2",
+    ]
+
+
+def test_topics_are_verified_created_and_verified(
+    make_settings: Callable[..., Settings],
+    make_topic: Callable[..., str],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    settings = make_settings(make_topic())
+    assert cli.main(["topics", "--verify", *flags(settings)]) == 1
+    assert "create with: stream-coreset topics" in capsys.readouterr().err
+    assert cli.main(["topics", *flags(settings)]) == 0
+    assert capsys.readouterr().out.count(": created\n") == 5
+    assert cli.main(["topics", "--verify", *flags(settings)]) == 0
+
+
+def test_check_ends_with_what_it_found(
+    make_settings: Callable[..., Settings],
+    make_topic: Callable[..., str],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    settings = make_settings(make_topic())
+    assert cli.main(["check", *flags(settings)]) == 1
+    assert cli.main(["topics", *flags(settings)]) == 0
+    capsys.readouterr()
+    assert cli.main(["check", *flags(settings)]) == 0
+    assert "wrong" not in capsys.readouterr().out
+
+
+def test_brokers_that_are_down_are_one_sentence() -> None:
+    ended = command("topics", "--input.dimension=2", "--kafka.bootstrap_servers=127.0.0.1:1")
+    assert ended.returncode == 1
+    assert "127.0.0.1:1" in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1

@@ -47,6 +47,23 @@ def test_loggers_of_the_standard_library_look_the_same() -> None:
     assert (entry["event"], entry["level"], entry["logger"]) == ("no answer from a", "warning", "kafka.conn")
 
 
+def test_a_library_does_not_repeat_itself() -> None:
+    out = io.StringIO()
+    configure_logs(Monitoring(log_format="json"), out)
+    for attempt in range(5):
+        logging.getLogger("kafka.net").error("attempt %d failed", attempt)
+        structlog.get_logger("consumers").info("ours", attempt=attempt)
+    assert [entry["logger"] for entry in entries(out)] == ["kafka.net"] + 5 * ["consumers"]
+
+
+def test_libraries_can_be_silent() -> None:
+    out = io.StringIO()
+    configure_logs(Monitoring(log_format="json"), out, libraries=False)
+    logging.getLogger("kafka.net").error("failed")
+    structlog.get_logger("consumers").info("ours")
+    assert [entry["event"] for entry in entries(out)] == ["ours"]
+
+
 def test_a_traceback_is_one_json_entry() -> None:
     out = io.StringIO()
     configure_logs(Monitoring(log_format="json"), out)
