@@ -139,6 +139,14 @@ class Broker:
         """End a node (the first is 1) as a power cut would; its data stays for :meth:`restart`."""
         self._nodes[node - 1].kill()
 
+    def freeze(self, node: int = 1) -> None:
+        """Stop a node's clock: connections stay and nothing answers, until :meth:`thaw`."""
+        self._nodes[node - 1].order(b"f")
+
+    def thaw(self, node: int = 1) -> None:
+        """Let a frozen node go on."""
+        self._nodes[node - 1].order(b"t")
+
     def restart(self, node: int = 1) -> None:
         """Start a node again, at the same address and on the same data; kill it first where it runs."""
         self._nodes[node - 1].kill()

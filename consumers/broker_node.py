@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,17 +97,21 @@ class Node:
         if self.running and self.process is not None:
             self.process.send_signal(signal.SIGTERM)
 
+    def order(self, byte: bytes) -> None:
+        """Hand an order to the keeper: ``f`` freezes the node, ``t`` thaws it."""
+        if self.process is not None and self.process.stdin is not None:
+            self.process.stdin.write(byte)
+            self.process.stdin.flush()
+
     def kill(self) -> None:
         """End it as a power cut would; the data stays."""
+        with suppress(BrokenPipeError):  # it had ended by itself
+            self.order(b"k")
         process, self.process = self.process, None
-        if process is None or process.stdin is None:
-            return
-        try:
-            process.stdin.write(b"k")
-            process.stdin.close()
-        except BrokenPipeError:  # it had ended by itself
-            pass
-        process.wait()
+        if process is not None and process.stdin is not None:
+            with suppress(BrokenPipeError):
+                process.stdin.close()
+            process.wait()
 
     def failure(self) -> BrokerError:
         """Say why it did not start."""
