@@ -1,0 +1,24 @@
+"""A small weighted sample of a stream whose weighted loss is an unbiased estimate of the loss of all of it.
+
+Axiotis et al., "Data-Efficient Learning via Clustering-Based Sensitivity Sampling", ICML 2024, carried from
+one batch to an endless stream. Arrays in, arrays out: NumPy or CuPy through one code.
+"""
+
+from __future__ import annotations
+
+from stream_coreset.clusters import Clusters
+from stream_coreset.coreset import Coreset, StreamingCoreset, select
+from stream_coreset.kmeans import Assignment, MiniBatchKMeans, WeightedPoints
+from stream_coreset.sensitivity import Sample, SensitivitySampler
+
+__all__ = [
+    "Assignment",
+    "Clusters",
+    "Coreset",
+    "MiniBatchKMeans",
+    "Sample",
+    "SensitivitySampler",
+    "StreamingCoreset",
+    "WeightedPoints",
+    "select",
+]
