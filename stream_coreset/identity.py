@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 __all__ = ["Identity"]
 
@@ -54,12 +54,26 @@ class Identity:
     def begin(
         cls,
         centers: NDArray[np.floating],
-        ids: NDArray[np.int64],
-        generations: NDArray[np.int64],
-        next_id: int,
+        ids: ArrayLike | None = None,
+        generations: ArrayLike | None = None,
+        next_id: int | None = None,
     ) -> Identity:
-        """Identities known from elsewhere, whose generations are taken to begin here."""
-        return cls(ids, generations, centers.astype(np.float64), np.full(len(ids), np.nan), next_id)
+        """Identities known from elsewhere, whose generations are taken to begin here.
+
+        When missing, `ids` are 0 .. k-1, `generations` zeros, and `next_id` is the largest id plus one.
+
+        Raises
+        ------
+        ValueError
+            Two centers have one id, or an array does not fit.
+        """
+        k = len(centers)
+        ids = np.arange(k) if ids is None else np.asarray(ids, np.int64)
+        generations = np.zeros(k, np.int64) if generations is None else np.asarray(generations, np.int64)
+        if ids.shape != (k,) or generations.shape != (k,) or len(np.unique(ids)) != k:
+            raise ValueError(f"ids and generations: expected {k}, one for each center, no id twice")
+        unused = max(int(ids.max(initial=-1)) + 1, next_id or 0)
+        return cls(ids, generations, centers.astype(np.float64), np.full(k, np.nan), unused)
 
     def heir(self, ancestors: NDArray[np.int64], centers: NDArray[np.floating]) -> Identity:
         """Identities of new centers: those of their ancestors' rows, fresh ones where that is -1."""

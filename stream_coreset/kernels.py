@@ -17,7 +17,7 @@ from scipy.sparse import csc_array
 from stream_coreset.arrays import Array, namespace, to_host
 from stream_coreset.chunks import buffer, for_chunks
 
-__all__ = ["TwoNearest", "closer_pairs", "cluster_sums", "nearest", "totals", "two_nearest"]
+__all__ = ["TwoNearest", "closer_pairs", "cluster_sums", "nearest", "squares_to", "totals", "two_nearest"]
 
 _SUM_ROWS = 8192  # added up in the points' own precision, then in float64
 
@@ -68,12 +68,16 @@ class _Scores:
 
     def distances(self, rows: slice, labels: Array, out: Array) -> None:
         """Write the squared distance of each point of the chunk to the center of its label."""
-        difference = self.centers[labels]
-        difference -= self.X[rows]
-        if self.xp is np:
-            np.einsum("ij,ij->i", difference, difference, out=out)
-        else:
-            out[...] = (difference * difference).sum(axis=1)
+        _distances(self.X[rows], self.centers[labels], out)
+
+
+def _distances(x: Array, difference: Array, out: Array) -> None:
+    """Write the squared distance of each row of x to its row of `difference`, which is used up."""
+    difference -= x
+    if namespace(x) is np:
+        np.einsum("ij,ij->i", difference, difference, out=out)
+    else:
+        out[...] = (difference * difference).sum(axis=1)
 
 
 def nearest(X: Array, centers: Array) -> tuple[Array, Array]:
@@ -138,6 +142,25 @@ def two_nearest(X: Array, centers: Array) -> TwoNearest:
 
     for_chunks(xp, n, k, work)
     return found
+
+
+def squares_to(X: Array, centers: Array, labels: Array) -> Array:
+    """The squared distance of every point to the center of its label, shape (n,).
+
+    Examples
+    --------
+    >>> squares_to(np.array([[1.0], [2.0]]), np.array([[0.0], [5.0]]), np.array([0, 1])).tolist()
+    [1.0, 9.0]
+    """
+    xp, (n, d) = namespace(X), X.shape
+    centers, labels = xp.asarray(centers, dtype=X.dtype), xp.asarray(labels)
+    squares = xp.empty(n, X.dtype)
+
+    def work(rows: slice) -> None:
+        _distances(X[rows], centers[labels[rows]], squares[rows])
+
+    for_chunks(xp, n, d, work)
+    return squares
 
 
 def closer_pairs(X: Array, candidates: Array, bounds: Array) -> csc_array:

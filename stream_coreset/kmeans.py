@@ -124,16 +124,10 @@ class MiniBatchKMeans:
         k = len(centers)
         model = cls(**{"n_clusters": k, **parameters})
         counts = np.zeros(k) if counts is None else check_weights(counts, k, "counts")
-        ids = np.arange(k) if ids is None else np.asarray(ids, np.int64)
-        generations = np.zeros(k, np.int64) if generations is None else np.asarray(generations, np.int64)
-        if ids.shape != (k,) or generations.shape != (k,) or len(np.unique(ids)) != k:
-            raise ValueError(
-                f"ids and generations must be one per center, ids distinct; there are {k} centers"
-            )
+        identity = Identity.begin(centers, ids, generations, next_id)
         kept = np.sort(np.argsort(-counts, kind="stable")[: model.n_clusters])
-        model.cluster_centers_, model.counts_ = centers[kept].copy(), counts[kept]
-        next_id = max(int(ids.max()) + 1, next_id or 0)
-        model._identity = Identity.begin(centers[kept], ids[kept], generations[kept], next_id)
+        model.cluster_centers_, model.counts_ = centers[kept], counts[kept]
+        model._identity = identity.heir(kept, centers[kept])
         return model
 
     @property
@@ -197,7 +191,12 @@ class MiniBatchKMeans:
         return self
 
     def adapt_assign(
-        self, X: Array, sample_weight: Array | None = None, rng: np.random.Generator | None = None
+        self,
+        X: Array,
+        sample_weight: Array | None = None,
+        rng: np.random.Generator | None = None,
+        *,
+        exact: bool = True,
     ) -> Assignment:
         """Fit the centers to one window and assign it, in `lloyd_steps` + 2 passes over its points.
 
@@ -213,9 +212,13 @@ class MiniBatchKMeans:
         rng : numpy.random.Generator, optional
             The model's own stream when missing. Never the stream of the draw: a sample drawn with it would
             depend on the centers and be biased.
+        exact : bool
+            Whether to assign once more after the last Lloyd step. Without that pass each point keeps the
+            center that moved to it; its distance is to where the center is now. On drifting streams the
+            cost of that assignment is half a percent above the exact one.
         """
         X, weight = self._checked(X, sample_weight)
-        labels, squares = self._fit(X, weight, rng or self._rng)
+        labels, squares = self._fit(X, weight, rng or self._rng, exact=exact)
         self.counts_ = totals(labels, weight, len(self.cluster_centers_))
         self._follow(labels, weight, weight * squares)
         return Assignment(labels, np.sqrt(squares).astype(X.dtype))
@@ -260,7 +263,7 @@ class MiniBatchKMeans:
             self.counts_ = self.counts_ * 2.0 ** (-weight / self.half_life)
 
     def _fit(
-        self, X: Array, weight: NDArray[np.float64], rng: np.random.Generator
+        self, X: Array, weight: NDArray[np.float64], rng: np.random.Generator, *, exact: bool = True
     ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Split-merge and Lloyd; labels and squared distances."""
         self._seed_if_none(X, weight, rng)
@@ -268,7 +271,7 @@ class MiniBatchKMeans:
         room, swaps = self.n_clusters - len(centers), ceil(self.split_fraction * self.n_clusters)
         each = self.candidates_per_split
         change = split_merge(X, weight, centers, room=room, swaps=swaps, candidates_per_split=each, rng=rng)
-        change = lloyd(X, weight, change, self.lloyd_steps)
+        change = lloyd(X, weight, change, self.lloyd_steps, exact=exact)
         self.cluster_centers_ = change.centers
         self._identity = self._identity.heir(change.ancestors, change.centers)
         return change.labels, change.squares
@@ -286,13 +289,7 @@ class MiniBatchKMeans:
 def _check_parameters(
     n_clusters: int, half_life: float | None, lloyd_steps: int, split_fraction: float, candidates: int
 ) -> None:
-    wrong = {
-        "n_clusters must be at least 1": n_clusters < 1,
-        "half_life must be positive or None": half_life is not None and not half_life > 0,
-        "lloyd_steps must not be negative": lloyd_steps < 0,
-        "split_fraction must be between 0 and 1": not 0 <= split_fraction <= 1,
-        "candidates_per_split must be at least 1": candidates < 1,
-    }
-    for message, holds in wrong.items():
-        if holds:
-            raise ValueError(message)
+    if n_clusters < 1 or candidates < 1 or lloyd_steps < 0:
+        raise ValueError("n_clusters and candidates_per_split must be at least 1, lloyd_steps at least 0")
+    if not 0 <= split_fraction <= 1 or (half_life is not None and not half_life > 0):
+        raise ValueError("split_fraction must be from 0 to 1, half_life above 0 or None")

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_coreset.arrays import Array, to_host
-from stream_coreset.kernels import cluster_sums, nearest
+from stream_coreset.kernels import cluster_sums, nearest, squares_to
 from stream_coreset.split_merge import Change
 
 __all__ = ["lloyd", "means"]
@@ -29,11 +29,12 @@ def means(
     return np.where(some, divided, otherwise).astype(otherwise.dtype)
 
 
-def lloyd(X: Array, weight: NDArray[np.float64], change: Change, steps: int) -> Change:
+def lloyd(X: Array, weight: NDArray[np.float64], change: Change, steps: int, *, exact: bool = True) -> Change:
     """Move every center to the mean of its points and assign again, `steps` times.
 
     Lloyd steps lower the cost, apart from rounding; where the cost after all would be above the one before
-    the split-merge round, the former centers are kept.
+    the split-merge round, the former centers are kept. Unless `exact`, the last assignment is left out: each
+    point stays with the center that has just moved to its points, for whom it costs less than before.
 
     Parameters
     ----------
@@ -44,13 +45,18 @@ def lloyd(X: Array, weight: NDArray[np.float64], change: Change, steps: int) -> 
     change : Change
         Centers and assignment to begin from.
     steps : int
-        Each takes one pass over the points.
+        Each moves the centers, and takes one pass over the points to assign them again.
+    exact : bool
+        Take that pass after the last step too.
     """
     former = change
-    for _ in range(steps):
+    for step in range(steps):
         sums, counts = cluster_sums(X, change.labels, len(change.centers), weight)
         centers = means(sums, counts, change.centers)
-        labels, squares = map(to_host, nearest(X, centers))
+        if exact or step < steps - 1:
+            labels, squares = map(to_host, nearest(X, centers))
+        else:
+            labels, squares = change.labels, to_host(squares_to(X, centers, change.labels))
         change = replace(change, centers=centers, labels=labels, squares=squares.astype(np.float64))
     if weight @ change.squares > weight @ change.former_squares:
         return former.undone()

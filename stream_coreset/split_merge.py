@@ -154,10 +154,17 @@ def greedy_splits(pairs: csc_array, squares: Floats, weight: Floats, count: int)
     return chosen, np.array(gains)
 
 
-def _extended(X: Array, near: TwoNearest, k: int, placed: Array) -> TwoNearest:
-    """What `two_nearest` would say of the k former centers and, as k, k + 1 and so on, those just placed."""
-    at, there = map(to_host, nearest(X, placed))
-    at, there = at + k, there.astype(np.float64)
+def _nearest_on_host(X: Array, centers: NDArray[np.floating]) -> tuple[Ints, Floats]:
+    labels, squares = map(to_host, nearest(X, centers))
+    return labels, squares.astype(np.float64)
+
+
+def _extended(near: TwoNearest, k: int, at: Ints, there: Floats) -> TwoNearest:
+    """What `two_nearest` would say of the k former centers and, as k, k + 1 and so on, those just placed.
+
+    `at` and `there` are the nearest of those just placed, and the squared distance.
+    """
+    at = at + k
     first, second = there < near.squared_distances, there < near.second_squared_distances
     return TwoNearest(
         np.where(first, at, near.labels),
@@ -177,17 +184,21 @@ def _merged(
     room: int,
 ) -> Change:
     """Merge away as many centers as are placed beyond the room for them, or place fewer."""
-    (chosen, gains), now = splits, near
-    gone, points = chosen[:0], centers[:0]
-    while len(chosen):
-        points = X[namespace(X).asarray(chosen)]
-        now = _extended(X, near, len(centers), points)
-        gone = _cheapest(now, weight, len(centers), gains[room:])
-        if len(chosen) <= room + len(gone):
-            break
+    chosen, gains = splits
+    points = to_host(X[namespace(X).asarray(chosen)])
+    if len(points) == 0:
+        return _change(weight, centers, near, near, placed=points, gone=chosen)
+    at, there = _nearest_on_host(X, points)
+    while True:
+        now = _extended(near, len(centers), at, there)
+        gone = _cheapest(now, weight, len(centers), gains[room : len(points)])
+        if len(points) <= room + len(gone):
+            return _change(weight, centers, near, now, placed=points, gone=gone)
         fewer = room + len(gone) - len(gone) // 8  # fewer splits make merges dearer: leave a margin
-        now, gone, points, chosen, gains = near, gone[:0], centers[:0], chosen[:fewer], gains[:fewer]
-    return _change(weight, centers, near, now, placed=to_host(points), gone=gone)
+        if fewer == 0:
+            return _change(weight, centers, near, near, placed=points[:0], gone=gone)
+        points, lost = points[:fewer], np.flatnonzero(at >= fewer)
+        at[lost], there[lost] = _nearest_on_host(X[namespace(X).asarray(lost)], points)
 
 
 def _cheapest(now: TwoNearest, weight: Floats, k: int, gains: Floats) -> Ints:
@@ -197,16 +208,17 @@ def _cheapest(now: TwoNearest, weight: Floats, k: int, gains: Floats) -> Ints:
     that has taken over points in this round is not merged away in it.
     """
     cost = totals(now.labels, weight * (now.second_squared_distances - now.squared_distances), k)[:k]
-    members = np.argsort(now.labels, kind="stable")
-    ends = np.cumsum(np.bincount(now.labels, minlength=k)[:k])
-    heirs = np.split(now.second_labels[members[: ends[-1]]], ends[:-1])
-    gone, needed = np.zeros((2, k + int(now.labels.max()) + 1), bool)
+    second = now.second_labels[np.argsort(now.labels, kind="stable")]
+    ends = np.cumsum(np.bincount(now.labels, minlength=k)[:k]).tolist()
+    starts = [0, *ends]
+    gone, needed = np.zeros((2, 1 + max(k, int(now.labels.max()), int(second.max()))), bool)
     chosen: list[int] = []
     for c in np.argsort(cost, kind="stable").tolist():
         if len(chosen) == len(gains) or cost[c] >= gains[len(chosen)]:
             break
-        if not needed[c] and not gone[heirs[c]].any():
-            gone[c] = needed[heirs[c]] = True
+        heirs = second[starts[c] : ends[c]]
+        if not needed[c] and not gone[heirs].any():
+            gone[c] = needed[heirs] = True
             chosen.append(c)
     return np.array(chosen, np.int64)
 
