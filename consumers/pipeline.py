@@ -100,10 +100,10 @@ class Pipeline(Generic[W]):
         with self._changed:
             return self._changed.wait_for(lambda: self._held() == 0 or self._failure is not None, seconds)
 
-    def held(self) -> tuple[int, int]:
-        """Return how many windows are on their way to a commit, and their bytes."""
+    def load(self) -> tuple[int, int]:
+        """Return how many windows are not applied yet, and their bytes and those of outputs to commit."""
         with self._changed:
-            return self._held(), self._bytes
+            return len(self._windows) + self._applying, self._bytes
 
     def committed(self) -> dict[Partition, int]:
         """Where each partition of the epoch is committed."""
@@ -157,12 +157,13 @@ class Pipeline(Generic[W]):
                 return False
             (window, nbytes), epoch, self._applying = self._windows.popleft(), self._epoch, 1
         unit = self._transform.apply(window)
+        written = sum(len(output.value or b"") for output in unit.outputs)
         with self._changed:
             self._applying = 0
+            self._bytes -= nbytes
             if self._epoch is epoch and not self._spoiled:
-                self._units.append((unit, nbytes))
-            else:
-                self._bytes -= nbytes
+                self._units.append((unit, written))
+                self._bytes += written
             self._changed.notify_all()
         return True
 
@@ -200,10 +201,9 @@ class Pipeline(Generic[W]):
 
     def _take(self) -> tuple[list[Unit], int]:
         units: list[Unit] = []
-        nbytes = written = 0
-        while self._units and (not units or written < _TRANSACTION_BYTES):
-            unit, held = self._units.popleft()
+        nbytes = 0
+        while self._units and nbytes < _TRANSACTION_BYTES:
+            unit, written = self._units.popleft()
             units.append(unit)
-            nbytes += held
-            written += sum(len(output.value or b"") for output in unit.outputs)
+            nbytes += written
         return units, nbytes

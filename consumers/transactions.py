@@ -187,7 +187,7 @@ class TransactionalLoop(Generic[W]):
 
     def _press(self) -> None:
         """Pause reading while much is on its way, resume when little is left: no flapping in between."""
-        windows, nbytes = self._pipeline.held()
+        windows, nbytes = self._pipeline.load()
         room = self._settings.window.max_bytes
         if not self._membership.paused and (windows >= _HIGH_WINDOWS or nbytes > room):
             self._membership.pause()
@@ -195,11 +195,12 @@ class TransactionalLoop(Generic[W]):
             self._membership.resume()
 
     def _report(self) -> None:
-        windows, nbytes = self._pipeline.held()
-        pending = nbytes + self._transform.pending_bytes()
+        pending = self._pipeline.load()[1] + self._transform.pending_bytes()
         self._observer.set_load(len(self.assigned), pending)
         try:
-            self._lag = self._membership.lag(self._pipeline.committed(), idle=windows == 0 and pending == 0)
+            self._lag = self._membership.lag(
+                self._pipeline.committed(), idle=self._pipeline.wait_idle(0) and not pending
+            )
         except kafka_errors.KafkaError:
             return  # the brokers are away: it grows unseen
         self._observer.set_lag(self._lag)

@@ -8,9 +8,11 @@ from datetime import UTC, datetime
 
 import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.admin import NewPartitions
 from kafka.structs import OffsetAndMetadata
 
 from consumers.errors import OffsetError
+from consumers.starting import StartingPoint, find_start
 
 
 def numbers(count: int, start: int = 0) -> list[bytes]:
@@ -90,6 +92,23 @@ def test_members_that_start_together_agree(make_settings, make_topic, fill, read
             fill(source, numbers(1, 100 + partition), partition)
         wait(lambda: len(read(target)) >= 6)
     assert sorted(read(target)) == numbers(6, 100)
+
+
+def test_who_has_no_say_waits_for_who_has(kafka, name, make_topic, fill, set_offsets, admin):
+    topic = make_topic(2)
+    fill(topic, numbers(3), 0)
+    fill(topic, numbers(4), 1)
+    consumer = KafkaConsumer(bootstrap_servers=kafka, group_id=name, metadata_max_age_ms=200)
+    how = {"group": name, "start": "latest", "policy": "start", "ledger": lambda partitions: {}}
+    assert find_start(consumer, [(topic, 1)], **how) is None
+    both = {(topic, 0): 3, (topic, 1): 4}
+    assert find_start(consumer, [(topic, 0)], **how) == StartingPoint({(topic, 0): 3}, both)
+    set_offsets(name, both)
+    assert find_start(consumer, [(topic, 1)], **how) == StartingPoint({(topic, 1): 4}, {})
+    admin.create_partitions({topic: NewPartitions(total_count=3)})
+    fill(topic, numbers(5), 2)
+    assert find_start(consumer, [(topic, 2)], **how) == StartingPoint({(topic, 2): 0}, {(topic, 2): 0})
+    consumer.close()
 
 
 def ledger_entry(topic: str, partition: int, start: int, end: int) -> bytes:
