@@ -174,12 +174,13 @@ class MiniBatchKMeans:
         """
         X, weight = self._checked(X, sample_weight)
         self._seed_if_none(X, weight, self._rng)
+        ancestors = self._ancestors(np.arange(len(self.cluster_centers_)))
         labels, squares = map(to_host, nearest(X, self.cluster_centers_))
         sums, arrived = cluster_sums(X, labels, len(self.cluster_centers_), weight)
         self._decay(float(weight.sum()))
         before, total = self.cluster_centers_ * self.counts_[:, None], self.counts_ + arrived
         self.cluster_centers_ = means(before + sums, np.where(arrived > 0, total, 0), self.cluster_centers_)
-        self.counts_ = total
+        self.counts_, self._identity = total, self._identity.heir(ancestors, self.cluster_centers_)
         self._follow(labels, weight, weight * squares)
         return self
 
@@ -256,7 +257,10 @@ class MiniBatchKMeans:
             rows = kmeans_plus_plus(X, self.n_clusters, weight, rng)
             self.cluster_centers_ = to_host(X[self._device.put(rows)])
             self.counts_ = np.zeros(len(rows))
-            self._identity = self._identity.heir(np.full(len(rows), -1), self.cluster_centers_)
+
+    def _ancestors(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Seeds have no identity until they have moved to the middle of their points."""
+        return rows if len(self._identity.ids) else np.full(len(rows), -1)
 
     def _decay(self, weight: float) -> None:
         if self.half_life is not None:
@@ -273,7 +277,7 @@ class MiniBatchKMeans:
         change = split_merge(X, weight, centers, room=room, swaps=swaps, candidates_per_split=each, rng=rng)
         change = lloyd(X, weight, change, self.lloyd_steps, exact=exact)
         self.cluster_centers_ = change.centers
-        self._identity = self._identity.heir(change.ancestors, change.centers)
+        self._identity = self._identity.heir(self._ancestors(change.ancestors), change.centers)
         return change.labels, change.squares
 
     def _follow(

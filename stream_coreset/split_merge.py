@@ -162,7 +162,8 @@ def _nearest_on_host(X: Array, centers: NDArray[np.floating]) -> tuple[Ints, Flo
 def _extended(near: TwoNearest, k: int, at: Ints, there: Floats) -> TwoNearest:
     """What `two_nearest` would say of the k former centers and, as k, k + 1 and so on, those just placed.
 
-    `at` and `there` are the nearest of those just placed, and the squared distance.
+    `at` and `there` are the nearest of those just placed, and the squared distance. The second nearest of a
+    point that is nearest to one of these is among the former centers: it is never asked for.
     """
     at = at + k
     first, second = there < near.squared_distances, there < near.second_squared_distances
