@@ -6,11 +6,13 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
+import json
 import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from consumers.errors import ServiceError
@@ -173,7 +175,22 @@ def _audit(arguments: argparse.Namespace) -> int:
     from consumers.audit import audit
 
     report = audit(settings)
+    if arguments.json != "-":
+        print(report.render())
+    if arguments.json is not None:
+        _write_json(arguments.json, report.json())
     return 0 if report.clean else _MEND
+
+
+def _write_json(where: str, value: object) -> None:
+    text = json.dumps(value, indent=2) + "\n"
+    if where == "-":
+        sys.stdout.write(text)
+        return
+    try:
+        Path(where).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ServiceError(f"the report cannot be written: {error}") from error
 
 
 def _demo(words: Sequence[str]) -> int:
