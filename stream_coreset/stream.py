@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from stream_coreset.arrays import Array, to_host
+from stream_coreset.arrays import Array, resolve_device, to_host
 from stream_coreset.clusters import Clusters, adapted
 from stream_coreset.kmeans import Assignment, MiniBatchKMeans, WeightedPoints
 from stream_coreset.losses import LossBook
@@ -30,7 +30,7 @@ class AdaptedWindow:
     Attributes
     ----------
     assignment : Assignment
-        Labels and distances of the n examples.
+        Labels and distances of the n examples, to the center that was nearest before the last Lloyd step.
     clusters : Clusters
         The published version with its centers adapted to this window. Ids that the published version does
         not have are of centers just placed, and mean nothing elsewhere.
@@ -76,7 +76,7 @@ class WindowSampler:
         split_fraction: float = 0.125,
         device: str = "cpu",
     ) -> None:
-        self.sampler = sampler
+        self.sampler, self._device = sampler, resolve_device(device)
         self._parameters: dict[str, Any] = {
             "n_clusters": n_clusters,
             "lloyd_steps": lloyd_steps,
@@ -105,7 +105,8 @@ class WindowSampler:
         ValueError
             Where `X` is empty, has NaN or infinite values or another dimension.
         """
-        assignment = self._kmeans.adapt_assign(X, rng=rng)
+        X = self._device.put(X)
+        assignment = self._kmeans.adapt_assign(X, rng=rng, exact=False)  # a pass less, at the same centers
         statistics = self._kmeans.summarize(X, assignment)
         local = adapted(self.published, self._kmeans, self.sampler.z)
         return AdaptedWindow(assignment, local, statistics, np.unique(assignment.labels))
