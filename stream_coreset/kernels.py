@@ -231,10 +231,19 @@ def cluster_sums(
     n, labels = X.shape[0], to_host(labels)
     weight = np.ones(n) if sample_weight is None else sample_weight
     sums, add = np.zeros((k, X.shape[1])), _host_sums if namespace(X) is np else _device_sums
+    counts = totals(labels, weight, k)
+    units = _units(counts)
+    weight = weight / units[labels]
     for start in range(0, n, _SUM_ROWS):
         rows = slice(start, start + _SUM_ROWS)
         sums += add(X[rows], labels[rows], k, weight[rows])
-    return sums, totals(labels, weight, k)
+    return sums * units[:, None], counts
+
+
+def _units(counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Powers of two near the counts: weights in these units fit float32 however large or decayed they are."""
+    units: NDArray[np.float64] = np.ldexp(1.0, np.clip(np.frexp(counts)[1], -1000, 1000))
+    return units
 
 
 def totals(labels: NDArray[np.int64], values: NDArray[np.float64], k: int) -> NDArray[np.float64]:

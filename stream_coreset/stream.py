@@ -22,6 +22,8 @@ __all__ = ["AdaptedWindow", "ClusterModel", "WindowSampler"]
 
 Ids = NDArray[np.int64]
 
+_IDS_PER_VERSION = 1 << 20  # more than one can use up: after a restart ids begin above all that were retired
+
 
 @dataclass(frozen=True, eq=False)
 class AdaptedWindow:
@@ -219,8 +221,14 @@ class ClusterModel:
     def restore(self, clusters: Clusters, now: float) -> None:
         """Go on from published clusters, after a restart."""
         self.version = clusters.version
+        self._kmeans = MiniBatchKMeans(**self._parameters)
         if clusters.k:
             self._kmeans = MiniBatchKMeans.from_centers(
-                clusters.centers, clusters.counts, clusters.ids, clusters.generations, **self._parameters
+                clusters.centers,
+                clusters.counts,
+                clusters.ids,
+                clusters.generations,
+                next_id=min(clusters.version, 1 << 40) * _IDS_PER_VERSION,
+                **self._parameters,
             )
         self.book.restore(clusters, now)
