@@ -159,6 +159,19 @@ def test_threads_of_blas_are_restored_also_after_concurrent_passes() -> None:
     assert wrong == [0] * 80
 
 
+def test_blas_stays_at_one_thread_until_the_last_pass_ends() -> None:
+    def threads() -> set[int]:
+        return {info["num_threads"] for info in threadpool_info() if info["user_api"] == "blas"}
+
+    guard, before = chunks._one_thread_blas(), threads()
+    with guard as allowed:
+        with guard as nested:
+            assert threads() == {1}
+        assert threads() == {1}
+    assert allowed == nested == max(before)
+    assert threads() == before
+
+
 def test_an_error_in_a_chunk_is_raised_and_threads_are_restored() -> None:
     X, centers = points((2000, 5, 4), 6)
     with pytest.raises(ValueError, match="shapes"):

@@ -42,6 +42,15 @@ def test_partial_fit_is_that_of_scikit_learn(seed: int, weighted: bool, dtype: s
     assert ours.cluster_centers_.dtype == np.dtype(dtype)
 
 
+def test_the_first_batch_seeds_and_counts_once() -> None:
+    X = blobs(np.random.default_rng(1), 300, np.arange(8.0).reshape(4, 2) * 50)
+    model = MiniBatchKMeans(4, seed=0).partial_fit(X)
+    labels = model.assign(X).labels
+    assert model.counts_.tolist() == np.bincount(labels).tolist()
+    for c in range(4):
+        np.testing.assert_allclose(model.cluster_centers_[c], X[labels == c].mean(axis=0))
+
+
 def test_half_life_forgets_by_weight() -> None:
     model = MiniBatchKMeans.from_centers([[0.0], [9.0]], [8.0, 8.0], half_life=4)
     model.partial_fit([[9.0], [9.0]], [3.0, 1.0])
