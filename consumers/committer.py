@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
 
 import structlog
 from kafka import KafkaProducer, TopicPartition
 from kafka import errors as kafka_errors
+from kafka.producer.future import FutureRecordMetadata
 from kafka.structs import ConsumerGroupMetadata, OffsetAndMetadata
 
 from consumers.clients import transactional_producer
@@ -22,7 +25,10 @@ __all__ = ["Committer"]
 
 log = structlog.get_logger()
 
+_Result = tuple[Outcome, Exception | None]
+
 _CLOSE_SECONDS = 2.0
+_MORE_SECONDS = 0.5  # for what has a time limit of its own to end by itself
 _DEADLINE = 0.9  # of the transaction's timeout: we give up before the coordinator does
 _FENCED = (kafka_errors.ProducerFencedError, kafka_errors.InvalidProducerEpochError)
 
@@ -93,9 +99,14 @@ class Committer:
             When trying again would fail again: a right that is missing, a record that is too large.
         """
         began = time.monotonic()
-        outcome = self._attempt(units, membership, began)
-        self._observer.observe_stage("commit", time.monotonic() - began)
+        outcome, error = self._in_time(units, membership)
+        seconds = time.monotonic() - began
+        self._observer.observe_stage("commit", seconds)
         self._observer.transaction(outcome)
+        if error is not None:
+            if not isinstance(error, kafka_errors.CommitFailedError):
+                self.close()  # something may still be on its way: only a new producer shuts it out
+            self._explain(error, expired=seconds >= self._deadline)
         return outcome
 
     def close(self) -> None:
@@ -107,87 +118,89 @@ class Committer:
     def _make(self) -> KafkaProducer:
         return transactional_producer(self._settings, self._id)
 
-    def _attempt(self, units: Sequence[Unit], membership: ConsumerGroupMetadata, began: float) -> Outcome:
+    def _in_time(self, units: Sequence[Unit], membership: ConsumerGroupMetadata) -> _Result:
+        """Try on a thread of its own: the client gives commit, abort and offsets no time limit.
+
+        Closing the producer releases most of what hangs, but an abort that begins after that never returns;
+        such a thread is left behind.
+        """
         producer = self._producer
         if producer is None or (membership.generation_id < 0 and any(unit.offsets for unit in units)):
-            return "aborted"  # (generation -1, no member) would be accepted from anybody
-        with self._watchdog(producer):
-            try:
-                self._write(producer, units, membership, began)
-            except Exception as error:
-                self._abort(producer, error, began)
-                return "aborted"
-            try:
-                producer.commit_transaction()
-            except Exception as error:
-                self.close()
-                self._explain(error, began)
-                return "unknown"
-        return "committed"
-
-    def _write(
-        self, producer: KafkaProducer, units: Sequence[Unit], membership: ConsumerGroupMetadata, began: float
-    ) -> None:
-        producer.begin_transaction()
-        futures = [_send(producer, output) for unit in units for output in unit.outputs]
-        with suppress(kafka_errors.KafkaError):  # it only hurries: it fails too where a batch is merely split
-            producer.flush(self._remaining(began))
-        for future in futures:  # a commit succeeds though a record was lost: every one is looked at
-            future.get(timeout=self._remaining(began))
-        offsets = _offsets(units)
-        if offsets:
-            producer.send_offsets_to_transaction(offsets, membership)
-
-    def _remaining(self, began: float) -> float:
-        return max(0.001, began + self._deadline - time.monotonic())
-
-    def _abort(self, producer: KafkaProducer, error: Exception, began: float) -> None:
-        """Abort; the producer stays only where nothing of the transaction can be on its way any more."""
-        try:
-            producer.abort_transaction()
-            clean = isinstance(error, kafka_errors.CommitFailedError)
-        except Exception as another:
-            error = another if isinstance(another, _FENCED) else error
-            clean = False
-        if not clean:
+            return "aborted", None  # (generation -1, no member) would be accepted from anybody
+        results: SimpleQueue[_Result] = SimpleQueue()
+        trial = _Trial(producer, units, membership, time.monotonic() + self._deadline)
+        threading.Thread(target=lambda: results.put(trial.run()), name="transaction", daemon=True).start()
+        for seconds in (self._deadline + _MORE_SECONDS, _CLOSE_SECONDS):
+            with suppress(Empty):
+                return results.get(timeout=seconds)
             self.close()
-        self._explain(error, began)
+        return "unknown", kafka_errors.KafkaTimeoutError("the brokers do not answer")
 
-    def _explain(self, error: Exception, began: float | None = None) -> None:
+    def _explain(self, error: Exception, expired: bool = True) -> None:
         """Raise what a person must mend; write the rest to the log."""
         sentence = mended_by_a_person(error)
         if sentence is not None:
             raise sentence from error
-        expired = began is not None and time.monotonic() - began >= self._deadline
-        if isinstance(error, _FENCED) and began is not None and not expired:
+        if isinstance(error, _FENCED) and not expired:  # else the coordinator may have ended it for its age
             raise FencedError(
                 "Another process with the same name and instance has taken over the transactional id "
                 f"{self._id}; give each process its own `instance`, or stop the other one."
             ) from error
-        log.warning(
-            "transaction not committed, trying again", id=self._id, reason=f"{type(error).__name__}: {error}"
-        )
+        log.warning("transaction not committed, trying again", id=self._id, reason=str(error))
 
-    @contextmanager
-    def _watchdog(self, producer: KafkaProducer) -> Iterator[None]:
-        """Release a commit, an abort or offsets that hang: the client gives them no time limit."""
-        timer = threading.Timer(self._deadline, _release, [producer])
-        timer.daemon = True
-        timer.start()
+
+@dataclass(frozen=True)
+class _Trial:
+    """One transaction."""
+
+    producer: KafkaProducer
+    units: Sequence[Unit]
+    membership: ConsumerGroupMetadata
+    deadline: float
+
+    def run(self) -> _Result:
         try:
-            yield
-        finally:
-            timer.cancel()
+            self._write()
+        except Exception as error:
+            return "aborted", self._abort(error)
+        try:
+            self.producer.commit_transaction()
+        except Exception as error:
+            return "unknown", error
+        return "committed", None
+
+    def _write(self) -> None:
+        self.producer.begin_transaction()
+        futures = [_send(self.producer, output) for unit in self.units for output in unit.outputs]
+        with suppress(kafka_errors.KafkaError):  # it only hurries: it fails too where a batch is merely split
+            self.producer.flush(self._remaining())
+        for future in futures:  # a commit succeeds though a record was lost: every one is looked at
+            future.get(timeout=self._remaining())
+        offsets = _offsets(self.units)
+        if offsets:
+            self.producer.send_offsets_to_transaction(offsets, self.membership)
+
+    def _remaining(self) -> float:
+        return max(0.001, self.deadline - time.monotonic())
+
+    def _abort(self, error: Exception) -> Exception:
+        """Abort where the brokers answered; else the next initialisation of the id does it."""
+        if isinstance(error, kafka_errors.CommitFailedError) or mended_by_a_person(error) is not None:
+            try:
+                self.producer.abort_transaction()
+            except Exception as another:
+                return another if mended_by_a_person(error) is None else error
+        return error
 
 
-def _send(producer: KafkaProducer, output: Output):  # type: ignore[no-untyped-def]
+def _send(producer: KafkaProducer, output: Output) -> FutureRecordMetadata:
     return producer.send(
         output.topic,
         value=output.value,
         key=output.key,
         headers=list(output.headers),
         partition=output.partition,
-        timestamp_ms=output.timestamp_ms,
+        timestamp_ms=output.timestamp_ms if (output.timestamp_ms or 0) > 0 else None,
     )
 
 

@@ -14,7 +14,7 @@ from typing import TypeVar
 import structlog
 from kafka import errors as kafka_errors
 
-from consumers.errors import BrokerError, FencedError, RecordError, ServiceError, TopicError
+from consumers.errors import BrokerError, FencedError, OffsetError, RecordError, ServiceError, TopicError
 from consumers.settings import Settings
 
 __all__ = ["attempt", "connect", "mended_by_a_person"]
@@ -60,6 +60,12 @@ _SENTENCES: tuple[tuple[type[Exception], type[ServiceError], str], ...] = (
     (kafka_errors.KafkaConfigurationError, BrokerError, "kafka.options do not fit together."),
     (kafka_errors.UnsupportedVersionError, BrokerError, "The brokers are too old: 2.8 or newer is needed."),
     (kafka_errors.UnknownTopicOrPartitionError, TopicError, "A topic that we use does not exist."),
+    (
+        kafka_errors.LogTruncationError,
+        OffsetError,
+        "The brokers lost messages that we had read (an unclean election of a leader); audit, then set the "
+        "group's offsets with kafka-consumer-groups.",
+    ),
     (
         kafka_errors.FencedInstanceIdError,
         FencedError,

@@ -27,6 +27,7 @@ log = structlog.get_logger()
 _LAG_MS = 1_000
 _CLOSE_MS = 2_000
 _TOPIC_LOOKS = 4
+_SAY_SECONDS = 5.0
 
 
 class Membership:
@@ -52,6 +53,7 @@ class Membership:
         self._topics = list(topics)
         self._instance_id = instance_id
         self._consumer: KafkaConsumer | None = None
+        self._say_again = 0.0
         self.paused = False
 
     @property
@@ -85,7 +87,7 @@ class Membership:
 
         Raises
         ------
-        OffsetOutOfRangeError
+        OffsetOutOfRangeError, LogTruncationError
             When what is to be read next has been deleted.
         ServiceError
             When polling again would fail again.
@@ -95,18 +97,23 @@ class Membership:
         except kafka_errors.NoOffsetForPartitionError:
             time.sleep(timeout_ms / 1000)  # a new assignment: the new epoch sets the positions
             return []
-        except kafka_errors.OffsetOutOfRangeError:
+        except (kafka_errors.OffsetOutOfRangeError, kafka_errors.LogTruncationError):
             raise
         except kafka_errors.KafkaError as error:
             sentence = mended_by_a_person(error)
             if sentence is not None:
                 raise sentence from error
-            log.warning("poll failed, trying again", reason=f"{type(error).__name__}: {error}")
+            self._say(error)
             time.sleep(timeout_ms / 1000)
             return []
         finally:
             keep_joining(self.consumer)
         return [input_record(record) for batch in batches.values() for record in batch]
+
+    def _say(self, error: Exception) -> None:
+        if time.monotonic() >= self._say_again:
+            self._say_again = time.monotonic() + _SAY_SECONDS
+            log.warning("poll failed, trying again", reason=f"{type(error).__name__}: {error}")
 
     def snapshot(self) -> tuple[ConsumerGroupMetadata, tuple[Partition, ...]]:
         """The membership and the assignment as they are after the last poll."""

@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 import structlog
 from kafka import KafkaConsumer, TopicPartition
-from kafka import errors as kafka_errors
 
 from consumers.clients import plain_consumer
 from consumers.connecting import connect, mended_by_a_person
@@ -36,7 +35,7 @@ _AGAIN_SECONDS = 1.0
 
 def input_record(record: Any) -> InputRecord:
     """Make our record of kafka-python's."""
-    headers = tuple((name, b"" if value is None else value) for name, value in record.headers or ())
+    headers = tuple((name, value or b"") for name, value in record.headers) if record.headers else ()
     return InputRecord(
         record.topic, record.partition, record.offset, record.key, record.value, headers, record.timestamp
     )
@@ -182,15 +181,15 @@ class ClustersFollower:
             self._thread.join(seconds)
 
     def _run(self) -> None:
+        said = ""
         while not self._stop.is_set():
             try:
                 self._follow()
-            except kafka_errors.KafkaError as error:
-                log.warning(
-                    "clusters cannot be read, trying again", reason=str(mended_by_a_person(error) or error)
-                )
             except Exception as error:
-                log.warning("clusters cannot be read, trying again", reason=str(error))
+                reason = str(mended_by_a_person(error) or f"{type(error).__name__}: {error}")
+                if reason != said:
+                    log.warning("clusters cannot be read, trying again", reason=reason)
+                said = reason
             self._stop.wait(_AGAIN_SECONDS)
 
     def _follow(self) -> None:

@@ -68,9 +68,10 @@ def find_start(
 
 def _soft_start(consumer: KafkaConsumer, assigned: Sequence[Partition]) -> StartingPoint:
     positions = _committed(consumer, assigned)
-    earliest = _earliest(consumer, assigned)
-    # what was deleted before it was read is passed over: the input is soft
-    return StartingPoint({one: max(earliest[one], positions.get(one, 0)) for one in assigned}, {})
+    first, end = _earliest(consumer, assigned), _ends(consumer, assigned)
+    # what was deleted before it was read is passed over, and so is a topic that was created anew
+    fits = {one: at for one, at in positions.items() if first[one] <= at <= end[one]}
+    return StartingPoint({one: fits.get(one, first[one]) for one in assigned}, {})
 
 
 def _committed(consumer: KafkaConsumer, partitions: Iterable[Partition]) -> dict[Partition, int]:
@@ -82,7 +83,7 @@ def _decide(consumer: KafkaConsumer, topic: str, start: Start) -> dict[Partition
     partitions = [(topic, number) for number in sorted(consumer.partitions_for_topic(topic))]
     if start == "earliest":
         return _earliest(consumer, partitions)
-    ends = _plain(consumer.end_offsets(_kafka(partitions), timeout_ms=_TIMEOUT_MS))
+    ends = _ends(consumer, partitions)
     if isinstance(start, datetime):
         moment = round(1000 * start.timestamp())
         found = consumer.offsets_for_times(dict.fromkeys(_kafka(partitions), moment), timeout_ms=_TIMEOUT_MS)
@@ -94,6 +95,10 @@ def _earliest(consumer: KafkaConsumer, partitions: Sequence[Partition]) -> dict[
     return (
         _plain(consumer.beginning_offsets(_kafka(partitions), timeout_ms=_TIMEOUT_MS)) if partitions else {}
     )
+
+
+def _ends(consumer: KafkaConsumer, partitions: Sequence[Partition]) -> dict[Partition, int]:
+    return _plain(consumer.end_offsets(_kafka(partitions), timeout_ms=_TIMEOUT_MS))
 
 
 def _kafka(partitions: Iterable[Partition]) -> list[TopicPartition]:

@@ -158,16 +158,22 @@ class TransactionalLoop(Generic[W]):
         began = time.monotonic()
         try:
             records = self._membership.poll(timeout_ms)
-        except kafka_errors.OffsetOutOfRangeError as error:
-            (offsets,) = error.args
-            if self._policy != "earliest":
-                raise deleted_before_read(self._membership.consumer, offsets, self._group) from error
-            log.warning("messages were deleted before they were read", offsets=str(offsets))
-            self._epoch = None  # the new one begins at what is left
+        except (kafka_errors.OffsetOutOfRangeError, kafka_errors.LogTruncationError) as error:
+            self._passed_over(error)
             return []
         if records:
             self._observer.observe_stage("poll", time.monotonic() - began)
         return records
+
+    def _passed_over(self, error: Exception) -> None:
+        """What is to be read next is gone: stop and say so; soft input goes on at what is left."""
+        if self._policy != "earliest":
+            sentence = mended_by_a_person(error)
+            raise sentence or deleted_before_read(
+                self._membership.consumer, error.args[0], self._group
+            ) from error
+        log.warning("messages were deleted before they were read", reason=str(error))
+        self._epoch = None
 
     def _in_force(self) -> bool:
         """Whether the poll just done belongs to the epoch in force."""
@@ -208,9 +214,9 @@ class TransactionalLoop(Generic[W]):
     def _new_epoch(self, stop: threading.Event) -> None:
         """Drop what is pending and go back to the committed offsets; once more where that fails."""
         self._epoch = None
-        self._drop()
+        self._drop(stop)
         epoch = self._snapshot()
-        if not self._membership.stable(epoch.membership):
+        if stop.is_set() or not self._membership.stable(epoch.membership):
             return
         try:
             self._membership.require_topics()
@@ -224,10 +230,10 @@ class TransactionalLoop(Generic[W]):
                 raise sentence from error
             log.warning("not ready yet, trying again", reason=f"{type(error).__name__}: {error}")
 
-    def _drop(self) -> None:
+    def _drop(self, stop: threading.Event) -> None:
         self._pipeline.drop()
         self._membership.pause()
-        while not self._pipeline.wait_idle(_POLL_MS / 1000):
+        while not (self._pipeline.wait_idle(_POLL_MS / 1000) or stop.is_set()):
             self._alive()
             self._poll(0)
         self._pipeline.spoiled()  # raises what ended a thread

@@ -19,7 +19,7 @@ from consumers.errors import BrokerError, ServiceError
 def broker() -> Iterator[Broker]:
     """One of our own: it is killed and frozen."""
     try:
-        own = Broker().__enter__()
+        own = Broker(options={"broker.session.timeout.ms": "1500"}).__enter__()
     except BrokerError as error:
         pytest.fail(str(error), pytrace=False)
     yield own
@@ -122,6 +122,7 @@ def test_a_wrong_password_is_not_taken_for_a_broker_that_is_down(make_settings):
             "security_protocol": "SASL_PLAINTEXT",
             "sasl_mechanism": "PLAIN",
             "sasl_username": "us",
+            "options": {"bootstrap_timeout_ms": 1500},
         }
         from consumers.clients import plain_consumer
 

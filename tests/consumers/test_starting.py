@@ -175,6 +175,17 @@ def test_soft_input_goes_on_at_what_is_left(
         wait(lambda: read(target) == numbers(5, 15))
 
 
+def test_soft_input_created_anew_is_read_from_its_beginning(
+    make_settings, make_topic, fill, copy_to, running, read, set_offsets, wait
+):
+    source, target = make_topic(), make_topic()
+    fill(source, numbers(5))
+    settings = make_settings(source)
+    set_offsets(settings.name, {(source, 0): 50})
+    with running(settings, copy_to(target, size=1), on_missing_offset="earliest"):
+        wait(lambda: read(target) == numbers(5))
+
+
 def test_soft_input_goes_on_when_retention_overtakes_it(
     make_settings, make_topic, fill, copy_to, running, read, admin, wait
 ):
