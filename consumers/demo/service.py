@@ -13,8 +13,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import httpx
 import yaml
 
+from consumers.broker_node import free_ports
 from consumers.demo.data import DIMENSION
 from consumers.demo.replay import BLOCK
 from consumers.errors import ServiceError
@@ -25,6 +27,7 @@ __all__ = ["SAMPLERS", "Service", "write_settings"]
 SAMPLERS = ("0", "1")
 _LAST_LINES = 15
 _GRACE_SECONDS = 10.0
+_START_SECONDS = 40.0
 
 
 def write_settings(folder: Path, servers: str, endpoint: str, model: str, seed: int) -> tuple[Path, Settings]:
@@ -63,9 +66,22 @@ def write_settings(folder: Path, servers: str, endpoint: str, model: str, seed: 
 @dataclass
 class _Process:
     role: str
-    flags: tuple[str, ...]
+    instance: str
     log: Path
+    port: int
     popen: subprocess.Popen[bytes] | None = None
+
+    def command(self, config: Path) -> list[str]:
+        own = [f"--config={config}", f"--instance={self.instance}", f"--monitoring.port={self.port}"]
+        return [sys.executable, "-m", "consumers.cli", self.role, "--supervised", *own]
+
+    def has_partitions(self) -> bool:
+        """Whether it answers and has something to read."""
+        try:
+            answer = httpx.get(f"http://127.0.0.1:{self.port}/readyz", timeout=2.0, trust_env=False)
+            return bool(answer.json()["partitions"])
+        except (httpx.HTTPError, ValueError, KeyError):
+            return False
 
 
 class Service:
@@ -81,14 +97,10 @@ class Service:
 
     def __init__(self, config: Path) -> None:
         self._config = config
+        roles = [("sampler", one) for one in SAMPLERS] + [("clusterer", "0")]
         self._processes = {
-            "clusterer": _Process("clusterer", (), config.with_name("clusterer.log")),
-            **{
-                f"sampler {one}": _Process(
-                    "sampler", (f"--instance={one}",), config.with_name(f"sampler-{one}.log")
-                )
-                for one in SAMPLERS
-            },
+            f"{role} {instance}": _Process(role, instance, config.with_name(f"{role}-{instance}.log"), port)
+            for (role, instance), port in zip(roles, free_ports(len(roles)), strict=True)
         }
 
     def __enter__(self) -> Service:
@@ -104,16 +116,33 @@ class Service:
     def start(self, name: str) -> None:
         """Start a process."""
         process = self._processes[name]
-        command = [sys.executable, "-m", "consumers.cli", process.role, "--supervised"]
         with process.log.open("ab") as log:
             process.popen = subprocess.Popen(
-                [*command, f"--config={self._config}", *process.flags],
+                process.command(self._config),
                 stdin=subprocess.PIPE,  # its end tells the process that we are gone
                 stdout=log,
                 stderr=log,
                 start_new_session=True,  # Ctrl-C is for us; we then stop it in good order
                 env=_environment(),
             )
+
+    def wait_until_ready(self) -> None:
+        """Wait until each process has its share of the work.
+
+        Raises
+        ------
+        ServiceError
+            When one ends instead, or takes too long.
+        """
+        deadline = time.monotonic() + _START_SECONDS
+        waiting = list(self._processes.values())
+        while waiting:
+            self.check()
+            waiting = [process for process in waiting if not process.has_partitions()]
+            if waiting and time.monotonic() > deadline:
+                log = waiting[0].log
+                raise ServiceError(f"The {waiting[0].role} is not ready. The end of its log:\n{_tail(log)}")
+            time.sleep(0.1)
 
     def kill(self, name: str) -> None:
         """End a process as a power cut would (SIGKILL)."""

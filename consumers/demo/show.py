@@ -143,7 +143,9 @@ def show(options: Options, display: Display, events: Events) -> Report:
         trainer = stack.enter_context(Trainer(settings, server, run.learn, run.twins))
         parts = _Parts(options, display, settings, run, server, trainer)
         with Service(config) as service:
-            display.say("Started two samplers, the clusterer, and a trainer that serves its own losses")
+            display.say("Starting two samplers, the clusterer, and a trainer that serves its own losses")
+            service.wait_until_ready()
+            display.say(f"Replaying {len(events):,} events; 1 % of them go into the coreset")
             seconds = _stream(parts, service)
         display.say("Reading the topics back, to audit them")
         return _report(parts, audit(settings), seconds)

@@ -104,7 +104,6 @@ class Trainer:
             version = str(len(self.history) + 1)
             self._server.serve(model, version)
             self.history.add(model, time.time_ns() // 1_000_000)
-            log.info("serving a new model", model_version=version)
         self._afterwards()
 
 
@@ -138,13 +137,17 @@ def main(words: Sequence[str] | None = None) -> int:
         return learner.model if learner.learn(window.sampled, window.weights) else None
 
     server = LossServer(settings.endpoint.model, arguments.listen, arguments.port)
-    with server, Trainer(settings, server, learn) as trainer:
+    with server, Trainer(settings, server, learn, lambda: _tell(trainer)) as trainer:
         log.info("waiting for the coreset", url=server.url, model=server.name)
         while not stop.wait(0.5) and trainer.failure is None:
             pass
     if trainer.failure is not None:
         raise trainer.failure
     return 0
+
+
+def _tell(trainer: Trainer) -> None:
+    log.info("learned a window", models=len(trainer.history))
 
 
 if __name__ == "__main__":
