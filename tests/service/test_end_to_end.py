@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 
 import numpy as np
 import pyarrow as pa
@@ -42,10 +43,11 @@ def test_emitted_bytes_are_the_inputs(make_service, make_stream):
     service = make_service(partitions=1)
     stream = make_stream(service)
     service.start("sampler")
+    first_ms = int(time.time() * 1000) - 100_000  # older ones retention would delete
     headers = [("trace", b"\x00\xff"), ("empty", b"")]
     for i in range(1000):
         value = b'{ "embedding":[%d,0.0, 1e0,-2 ],"text":"\xc3\xa4"}' % i
-        stream.send_bytes(value, key=b"k%d" % i, headers=headers, timestamp_ms=1_700_000_000_000 + i)
+        stream.send_bytes(value, key=b"k%d" % i, headers=headers, timestamp_ms=first_ms + i)
     service.wait_processed(1000)
     service.stop_all()
 
