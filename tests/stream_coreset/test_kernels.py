@@ -200,3 +200,39 @@ def test_cupy_against_numpy() -> None:
     ours, theirs = closer_pairs(on_device, centers, bounds), closer_pairs(X, centers, bounds)
     assert abs(ours.nnz - theirs.nnz) <= 0.01 * theirs.nnz
     np.testing.assert_allclose(ours.sum(), theirs.sum(), rtol=1e-2)
+
+
+@given(shapes, st.integers(0, 10**6), st.sampled_from(["f4", "f8"]), st.sampled_from([0.0, 1e3]))
+@settings(max_examples=40, deadline=None)
+def test_among_ties_any_nearest_center_will_do(
+    shape: tuple[int, int, int], seed: int, dtype: str, offset: float
+) -> None:
+    """Points and centers on a coarse grid, many of them equal: squared distances are whole, and exact."""
+    n, d, k = shape
+    rng = np.random.default_rng(seed)
+    X, centers = (rng.integers(-2, 3, (rows, d)).astype(dtype) + np.array(offset, dtype) for rows in (n, k))
+    expected = all_squares(X, centers)
+    found = two_nearest(X, centers)
+    np.testing.assert_array_equal(nearest(X, centers)[1], expected.min(axis=1))
+    np.testing.assert_array_equal(found.squared_distances, expected.min(axis=1))
+    np.testing.assert_array_equal(found.squared_distances, expected[np.arange(n), found.labels])
+    if k > 1:
+        np.testing.assert_array_equal(found.second_squared_distances, np.sort(expected)[:, 1])
+        assert (found.second_labels != found.labels).all()
+
+
+@given(shapes, st.integers(0, 10**6), st.sampled_from(["f4", "f8"]))
+@settings(max_examples=40, deadline=None)
+def test_sums_against_adding_one_by_one(shape: tuple[int, int, int], seed: int, dtype: str) -> None:
+    n, d, k = shape
+    rng = np.random.default_rng(seed)
+    X, labels = rng.normal(size=(n, d)).astype(dtype), rng.integers(0, k, n)
+    for weight in (None, rng.choice([0.0, 0.25, 1.0, 9.0], n), 10.0 ** rng.integers(-60, 60, n)):
+        each = np.ones(n) if weight is None else weight
+        expected, counts, size = np.zeros((k, d)), np.zeros(k), np.zeros((k, d))
+        np.add.at(expected, labels, each[:, None] * X)
+        np.add.at(size, labels, np.abs(each[:, None] * X))
+        np.add.at(counts, labels, each)
+        found = cluster_sums(X, labels, k, weight)
+        assert (abs(found[0] - expected) <= {"f4": 1e-5, "f8": 1e-12}[dtype] * size).all()
+        np.testing.assert_allclose(found[1], counts, rtol=1e-12)

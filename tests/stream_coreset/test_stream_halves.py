@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -201,15 +202,8 @@ def test_after_a_restart_no_retired_id_comes_back() -> None:
     # The oldest one alone goes on, as if the others had been published and then retired.
     published = model.publish(0.0)
     kept = int(published.ids.min())
-    row = published.ids == kept
     fields = ("ids", "generations", "centers", "counts", "losses", "spreads", "loss_ages")
-    alone = Clusters(
-        version=published.version,
-        model_version="",
-        mean_square=float("nan"),
-        holders=published.holders,
-        **{name: getattr(published, name)[row] for name in fields},
-    )
+    alone = replace(published, **{name: getattr(published, name)[published.ids == kept] for name in fields})
     again = a_model(n_clusters=2, dimension=1)
     again.restore(alone, now=0.0)
     again.merge(weighted([[-700.0]], [50.0]))
@@ -284,15 +278,13 @@ def test_due_asks_as_many_centers_as_the_budget_pays() -> None:
 
 
 def test_locate_names_the_center_that_points_fell_to() -> None:
-    model = a_model(n_clusters=3, dimension=1, lloyd_steps=0)
+    model = a_model(n_clusters=3, dimension=1)
     model.merge(weighted([[0.0], [10.0], [20.0]], [1.0, 1.0, 1.0]))
-    clusters = model.publish(0.0)
+    clusters = replace(model.publish(0.0), ids=np.array([7, 3, 5]))
+    model.restore(clusters, now=0.0)
     owner = dict(zip(clusters.centers.ravel().tolist(), clusters.ids.tolist(), strict=True))
-    assert model.locate(np.array([[19.0], [1.0], [12.0]], "f4")).tolist() == [
-        owner[20.0],
-        owner[0.0],
-        owner[10.0],
-    ]
+    found = model.locate(np.array([[19.0], [1.0], [12.0]], "f4"))
+    assert found.tolist() == [owner[20.0], owner[0.0], owner[10.0]]
 
 
 def test_arrived_points_of_nothing_change_nothing() -> None:
