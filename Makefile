@@ -35,7 +35,7 @@ lock: ## Pin every dependency by hash again (needs uv)
 clean: ## Remove everything that make set up
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-$(READY): requirements/dev.lock pyproject.toml
+$(READY): requirements/dev.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "stream-coreset needs Python 3.11 or newer; this is %s. Try: make PYTHON=python3.12" % sys.version.split()[0])'
 	@echo "Setting up $(VENV) (once; a minute or two) ..."
 	@$(PYTHON) -m venv --clear $(VENV)
