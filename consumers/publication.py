@@ -78,8 +78,8 @@ class Publication:
         """Refuse clusters of another stream; ServiceError says what to do."""
         if self.settings_digest != settings.stream_digest():
             raise ServiceError(
-                f"the topic {settings.topic('clusters')} belongs to another stream (its topic, format, embedding "
-                "or dimension differ); give this deployment another `name`"
+                f"the topic {settings.topic('clusters')} belongs to another stream (its topic, format, "
+                "embedding or dimension differ); give this deployment another `name`"
             )
 
 

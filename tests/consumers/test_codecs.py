@@ -29,8 +29,8 @@ def columns(m: int, window: str = "examples/2/100", **given: object) -> SampleCo
     numbers = np.linspace(0.1, 0.9, m)
     base: dict[str, object] = {
         "weights": 1 / numbers, "probabilities": numbers, "ranks": np.arange(m),
-        "cluster_ids": np.arange(m) - 1, "distances": numbers, "center_losses": np.full(m, np.nan), "spreads": numbers, "loss_ages": numbers,
-        "scores": numbers / 100,
+        "cluster_ids": np.arange(m) - 1, "distances": numbers, "center_losses": np.full(m, np.nan),
+        "spreads": numbers, "loss_ages": numbers, "scores": numbers / 100,
     }  # fmt: skip
     return SampleColumns(window, 7, **{**base, **given})  # type: ignore[arg-type]
 

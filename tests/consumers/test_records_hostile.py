@@ -1,0 +1,196 @@
+"""Records of ours that somebody else wrote, or that a disk changed: refused, or read as something valid."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from consumers import ipc
+from consumers.publication_head import Head
+from consumers.records import (
+    ClustersAssembler,
+    LedgerEntry,
+    Probe,
+    Publication,
+    Range,
+    RecordError,
+    Statistics,
+    decode_statistics,
+    emitted_digest,
+    encode_publication,
+    encode_statistics,
+)
+from stream_coreset.clusters import Clusters
+from stream_coreset.kmeans import WeightedPoints
+
+POINTS = np.array([[1, 2], [3, 5], [-4, 0]], np.float32)
+UNKNOWN = np.array([1.0, np.nan, 3.0])
+CLUSTERS = Clusters(
+    3, "v", np.arange(3), np.zeros(3, int), POINTS, np.ones(3), UNKNOWN, UNKNOWN, UNKNOWN, 2.0, np.ones(2)
+)
+PUBLICATION = Publication(CLUSTERS, "b" * 64, np.array([1, 2]), 0.2, None, 5)
+STATISTICS = encode_statistics(
+    Statistics(
+        "s",
+        1,
+        2,
+        WeightedPoints(POINTS, np.ones(3), np.ones(3)),
+        np.arange(3),
+        (Probe(1, True, 0.5, 3.0, b"x"),),
+    )
+)[0]
+ENTRY = LedgerEntry(
+    "t/0/1", (Range("t", 0, 1, 2),), 1, 0, 0, emitted_digest([]), 0.1, "iid", None, 0.2, 0, "0" * 64,
+    None, 0.0, None, 0.0, 1,
+).encode()  # fmt: skip
+
+
+def read_statistics(value: bytes) -> None:
+    found = decode_statistics(value, 2)
+    k = len(found.ids)
+    assert found.points.points.shape == (k, 2)
+    assert found.points.counts.shape == found.points.costs.shape == (k,)
+    assert np.isfinite(found.points.points).all()
+    assert np.isfinite(found.points.counts).all()
+    assert all(0 <= probe.point < k for probe in found.probes)
+
+
+def read_chunk(value: bytes) -> None:
+    records = dict(encode_publication(PUBLICATION))
+    assembler = ClustersAssembler(2)
+    assembler.feed(b"chunk-00000", value)
+    assert assembler.feed(b"head", records[b"head"]) is None or value == records[b"chunk-00000"]
+
+
+def read_head(value: bytes) -> None:
+    records = dict(encode_publication(PUBLICATION))
+    assembler = ClustersAssembler(2)
+    assembler.feed(b"chunk-00000", records[b"chunk-00000"])
+    found = assembler.feed(b"head", value)
+    assert found is None or Head.decode(value) == Head.decode(records[b"head"])
+
+
+def read_ledger(value: bytes) -> None:
+    LedgerEntry.decode(value)
+
+
+def read_stream(value: bytes) -> None:
+    try:
+        ipc.read_stream(value)
+    except ipc.IpcError as error:
+        raise RecordError(str(error)) from None
+
+
+RECORDS = {
+    "statistics": (read_statistics, STATISTICS),
+    "chunk": (read_chunk, encode_publication(PUBLICATION)[0][1] or b""),
+    "head": (read_head, encode_publication(PUBLICATION)[-1][1] or b""),
+    "ledger": (read_ledger, ENTRY),
+    "stream": (read_stream, STATISTICS),
+}
+
+
+def try_to_read(name: str, value: bytes) -> None:
+    with suppress(RecordError):
+        RECORDS[name][0](value)
+
+
+@pytest.mark.parametrize("name", RECORDS)
+@given(value=st.binary(max_size=400))
+def test_random_bytes_are_refused(name: str, value: bytes) -> None:
+    try_to_read(name, value)
+
+
+@pytest.mark.parametrize("name", RECORDS)
+@settings(max_examples=300)
+@given(data=st.data())
+def test_changed_bytes_are_refused_or_valid(name: str, data: st.DataObject) -> None:
+    value = bytearray(RECORDS[name][1])
+    for _ in range(data.draw(st.integers(1, 3))):
+        position = data.draw(st.integers(0, len(value) - 1))
+        value[position] ^= data.draw(st.integers(1, 255))
+    try_to_read(name, bytes(value))
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_every_bit_flip_is_refused_or_valid(name: str) -> None:
+    original = RECORDS[name][1]
+    for position in range(len(original)):
+        value = bytearray(original)
+        value[position] ^= 1 << (position % 8)
+        try_to_read(name, bytes(value))
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_every_truncation_is_refused_or_valid(name: str) -> None:
+    original = RECORDS[name][1]
+    for length in range(0, len(original), 3):
+        try_to_read(name, original[:length])
+
+
+def test_a_changed_head_never_passes_its_digest() -> None:
+    head = RECORDS["head"][1]
+    for old, new in ((b'"eta":0.2', b'"eta":0.9'), (b'"k":3', b'"k":2'), (b"[1,2]", b"[1,0]")):
+        assert old in head
+        with pytest.raises(RecordError, match="its digest does not match"):
+            read_head(head.replace(old, new))
+
+
+def small(compression: str | None = None) -> bytes:
+    table = pa.table({"a": [1, 2, 3], "b": pa.array(["x", "y", "x"]).dictionary_encode()})
+    sink = pa.BufferOutputStream()
+    options = pa.ipc.IpcWriteOptions(compression=compression)
+    with pa.ipc.new_stream(sink, table.schema, options=options) as writer:
+        writer.write_table(table)
+    value: bytes = sink.getvalue().to_pybytes()
+    return value
+
+
+@pytest.mark.parametrize("compression", ["lz4", "zstd"])
+def test_compressed_streams_are_refused(compression: str) -> None:
+    assert len(ipc.read_stream(small())) == 3
+    with pytest.raises(ipc.IpcError, match="compressed Arrow bodies are refused"):
+        ipc.read_stream(small(compression))
+
+
+def test_a_compressed_dictionary_alone_is_refused() -> None:
+    """Only the dictionary is large enough for the writer to compress it; its batch says so all the same."""
+    compressed, plain = small("zstd"), small()
+    messages = [list(pa.ipc.MessageReader.open_stream(value)) for value in (compressed, plain)]
+    sink = pa.BufferOutputStream()
+    for message in (messages[1][0], messages[0][1], messages[1][2]):
+        message.serialize_to(sink)
+    with pytest.raises(ipc.IpcError, match="compressed"):
+        ipc.read_stream(sink.getvalue().to_pybytes())
+
+
+def test_what_follows_the_end_is_refused() -> None:
+    with pytest.raises(ipc.IpcError, match="5 bytes follow the end"):
+        ipc.read_stream(small() + b"extra")
+    with pytest.raises(ipc.IpcError, match="follow the end"):
+        ipc.read_stream(small() + small())
+
+
+def test_columns_that_share_bytes_are_refused() -> None:
+    """A thousand columns that point at one buffer would be a thousand copies of it."""
+    zeros = pa.array(np.zeros(1000))
+    value = bytearray(ipc.write_stream(pa.table({f"c{i}": zeros for i in range(50)})))
+    message = list(pa.ipc.MessageReader.open_stream(pa.py_buffer(bytes(value))))[1]
+    at = bytes(value).index(message.metadata.to_pybytes())
+    # each column has two buffers of (offset, length): let every one begin at 0
+    buffers = [(8000 * i).to_bytes(8, "little") + (8000).to_bytes(8, "little") for i in range(50)]
+    for buffer in buffers:
+        position = bytes(value).index(buffer, at)
+        value[position : position + 8] = bytes(8)
+    metadata = message.metadata.to_pybytes()
+    shortened = bytes(value[: at + len(metadata) + 8000])
+    length = (50 * 8000).to_bytes(8, "little")
+    spot = shortened.index(length, at, at + len(metadata))
+    shortened = shortened[:spot] + (8000).to_bytes(8, "little") + shortened[spot + 8 :]
+    with pytest.raises(ipc.IpcError, match="overlap"):
+        ipc.read_stream(shortened)
