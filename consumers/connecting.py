@@ -100,7 +100,7 @@ def mended_by_a_person(error: BaseException | None) -> ServiceError | None:
     Examples
     --------
     >>> str(mended_by_a_person(kafka_errors.GroupAuthorizationFailedError("g")))
-    "We lack a right on the consumer group: grant READ on it. (GroupAuthorizationFailedError: g)"
+    'We lack a right on the consumer group: grant READ on it. (GroupAuthorizationFailedError: g)'
     >>> mended_by_a_person(kafka_errors.KafkaTimeoutError()) is None
     True
     """
