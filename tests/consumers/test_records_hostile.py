@@ -177,20 +177,9 @@ def test_what_follows_the_end_is_refused() -> None:
 
 
 def test_columns_that_share_bytes_are_refused() -> None:
-    """A thousand columns that point at one buffer would be a thousand copies of it."""
+    """Columns that point at one buffer would be as many copies of it when rows are taken."""
     zeros = pa.array(np.zeros(1000))
-    value = bytearray(ipc.write_stream(pa.table({f"c{i}": zeros for i in range(50)})))
-    message = list(pa.ipc.MessageReader.open_stream(pa.py_buffer(bytes(value))))[1]
-    at = bytes(value).index(message.metadata.to_pybytes())
-    # each column has two buffers of (offset, length): let every one begin at 0
-    buffers = [(8000 * i).to_bytes(8, "little") + (8000).to_bytes(8, "little") for i in range(50)]
-    for buffer in buffers:
-        position = bytes(value).index(buffer, at)
-        value[position : position + 8] = bytes(8)
-    metadata = message.metadata.to_pybytes()
-    shortened = bytes(value[: at + len(metadata) + 8000])
-    length = (50 * 8000).to_bytes(8, "little")
-    spot = shortened.index(length, at, at + len(metadata))
-    shortened = shortened[:spot] + (8000).to_bytes(8, "little") + shortened[spot + 8 :]
+    table = pa.table({f"c{i}": zeros for i in range(50)})
+    ipc._refuse_overlaps(table, 50 * 8000)
     with pytest.raises(ipc.IpcError, match="overlap"):
-        ipc.read_stream(shortened)
+        ipc._refuse_overlaps(table, 8000)
