@@ -8,7 +8,7 @@ from scipy.stats import chi2
 
 from stream_coreset import select
 from stream_coreset.estimates import uniform_variance
-from stream_coreset.sampling import draw, inclusion_probabilities
+from stream_coreset.sampling import draw
 
 X = np.random.default_rng(0).normal(size=(300, 3)) + 6 * np.random.default_rng(1).integers(0, 3, (300, 1))
 LOSSES = 0.1 + np.abs(X[:, 0]) + 0.3 * np.random.default_rng(2).exponential(size=300)
@@ -32,8 +32,8 @@ def _formula(X, clusters, z=2):
 @pytest.mark.parametrize("holder", [None, 0.7])
 def test_the_papers_probabilities(z, holder):
     chosen = select(X, ask, n_clusters=12, size=40, z=z, holder=holder, seed=3, **PAPER)
-    np.testing.assert_allclose(chosen.probabilities, _formula(X, chosen.clusters, z), rtol=1e-6, atol=1e-9)
-    np.testing.assert_allclose(chosen.weights, 1 / (40 * chosen.probabilities[chosen.indices]))
+    np.testing.assert_allclose(chosen.scores, _formula(X, chosen.clusters, z), rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(chosen.probabilities, 40 * chosen.scores)
     assert (len(chosen), chosen.n_queries) == (40, 12)
     if holder is not None:
         assert chosen.clusters.holders.tolist() == [holder, holder]
@@ -54,7 +54,7 @@ def test_unbiased_over_ten_thousand_draws(how):
     design = how.get("design", "pivotal")
     estimates = np.empty(10_000)
     for i in range(len(estimates)):
-        indices, weights, _ = draw(chosen.probabilities, 17.5, design, None, rng)
+        indices, weights, _ = draw(chosen.scores, 17.5, design, None, rng)
         estimates[i] = weights @ LOSSES[indices]
     error = estimates.std() / np.sqrt(len(estimates))
     assert abs(estimates.mean() - LOSSES.sum()) < 3 * error
@@ -73,10 +73,10 @@ def test_inclusion_counts_agree_with_pi():
     Counts of one draw are negatively dependent, which only makes the statistic smaller.
     """
     chosen = select(X, ask, n_clusters=12, size=20, seed=6)
-    pi = inclusion_probabilities(chosen.probabilities, 20)
+    pi = chosen.probabilities
     counts, rng = np.zeros(len(X)), np.random.default_rng(7)
     for _ in range(10_000):
-        counts[draw(chosen.probabilities, 20, "pivotal", None, rng)[0]] += 1
+        counts[draw(chosen.scores, 20, "pivotal", None, rng)[0]] += 1
     chance = pi < 1
     z = (counts - 10_000 * pi)[chance] / np.sqrt(10_000 * pi * (1 - pi))[chance]
     assert (z**2).sum() < chi2.ppf(1 - 1e-4, chance.sum())
@@ -89,7 +89,9 @@ def test_sizes_and_the_largest_weight(design, size):
     assert len(chosen) in (int(size), int(np.ceil(size)))
     assert chosen.expected_size == size
     assert chosen.weights.max() <= len(X) / (size * 0.2) * (1 + 1e-9)
-    assert chosen.probabilities.sum() == pytest.approx(1)
+    assert chosen.scores.sum() == pytest.approx(1)
+    assert chosen.probabilities.sum() == pytest.approx(size)
+    np.testing.assert_array_equal(chosen.weights, 1 / chosen.probabilities[chosen.indices])
 
 
 def test_taking_everything_gives_the_truth():
@@ -110,7 +112,7 @@ def test_without_a_loss_distance_decides():
     assert not chosen.clusters.known.any()
     squared = ((X - chosen.clusters.centers[_labels(X, chosen.clusters)]) ** 2).sum(axis=1)
     expected = 0.4 / 300 + 0.4 * squared / squared.sum() + 0.2 / 300
-    np.testing.assert_allclose(chosen.probabilities, expected, rtol=1e-4)
+    np.testing.assert_allclose(chosen.scores, expected, rtol=1e-4)
 
 
 def _labels(X, clusters):
@@ -143,7 +145,7 @@ def test_the_seed_decides():
 def test_degenerate_data(points, probes):
     n = len(points)
     chosen = select(points, lambda rows: np.ones(len(rows)), n_clusters=8, size=n / 2, probes=probes, seed=1)
-    assert chosen.probabilities == pytest.approx(np.full(n, 1 / n), rel=0.9)
+    assert chosen.scores == pytest.approx(np.full(n, 1 / n), rel=0.9)
     assert len(chosen) in (n // 2, (n + 1) // 2)
 
 
