@@ -55,7 +55,7 @@ class Committer:
 
     @property
     def ready(self) -> bool:
-        """Whether there is a producer whose state is surely clean."""
+        """Whether there is a producer whose transactions have all been committed."""
         return self._producer is not None
 
     def initialise(self, stop: threading.Event, alive: Callable[[], None]) -> bool:
@@ -89,7 +89,7 @@ class Committer:
         Returns
         -------
         {"committed", "aborted", "unknown"}
-            Unless committed, the caller re-reads the committed offsets; unless `ready`, it initialises first.
+            Unless committed, the caller initialises and re-reads the committed offsets.
 
         Raises
         ------
@@ -103,9 +103,11 @@ class Committer:
         seconds = time.monotonic() - began
         self._observer.observe_stage("commit", seconds)
         self._observer.transaction(outcome)
+        if outcome != "committed":
+            # Never used again: records may still be on their way, which only a new producer shuts out, and the
+            # client would commit the refused offsets with the next ones, when they may be another member's.
+            self.close()
         if error is not None:
-            if not isinstance(error, kafka_errors.CommitFailedError):
-                self.close()  # something may still be on its way: only a new producer shuts it out
             self._explain(error, expired=seconds >= self._deadline)
         return outcome
 

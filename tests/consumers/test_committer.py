@@ -90,11 +90,32 @@ def test_a_transaction_that_was_aborted_is_invisible(make_settings, make_topic, 
         subject = committer(settings)
         stale = consumer.group_metadata()._replace(generation_id=99)
         assert subject.commit([unit(source, target, b"lost")], stale) == "aborted"
-        assert subject.ready, "an orderly abort leaves the producer clean"
         assert consumer.committed(TopicPartition(source, 0)) is None
+        assert subject.initialise(threading.Event(), nothing)
         assert subject.commit([unit(source, target, b"kept")], consumer.group_metadata()) == "committed"
     assert read(target) == [b"kept"]
     assert read(target, "read_uncommitted") == [b"lost", b"kept"], "the fault did not hit"
+
+
+def test_offsets_of_an_aborted_transaction_are_not_committed_by_the_next(
+    make_settings, make_topic, member, committer
+):
+    """kafka-python 3.0.12 keeps offsets that were refused, and would commit them with the next ones.
+
+    By then they may belong to another member: its progress would be undone, and its windows emitted twice.
+    """
+    source, target = make_topic(2), make_topic()
+    settings = make_settings(source)
+    with member(settings) as consumer:
+        subject = committer(settings)
+        refused = Unit([Output(target, b"a")], {(source, 0): 5, (source, 1): 50})
+        stale = consumer.group_metadata()._replace(generation_id=99)
+        assert subject.commit([refused], stale) == "aborted"
+        if not subject.ready:
+            subject.initialise(threading.Event(), nothing)
+        assert subject.commit([unit(source, target, b"b", end=7)], consumer.group_metadata()) == "committed"
+        assert consumer.committed(TopicPartition(source, 0)) == 7
+        assert consumer.committed(TopicPartition(source, 1)) is None
 
 
 def test_a_zombie_is_fenced_by_the_generation_of_its_poll(
