@@ -16,6 +16,7 @@ from stream_coreset.kernels import nearest, totals
 from stream_coreset.kmeans import Assignment, MiniBatchKMeans
 from stream_coreset.losses import LossBook
 from stream_coreset.probes import Probes, choose_probes
+from stream_coreset.sampling import inclusion_probabilities
 from stream_coreset.sensitivity import Sample, SensitivitySampler
 from stream_coreset.stream import AdaptedWindow, ClusterModel, WindowSampler
 
@@ -41,6 +42,9 @@ class Coreset:
     weights : (m,) float64
         ``weights @ losses[indices]`` is an unbiased estimate of ``losses.sum()``, for any losses.
     probabilities : (n,) float64
+        Expected number of times that each row is drawn: pi, or s p for design="iid".
+        ``weights == 1 / probabilities[indices]``.
+    scores : (n,) float64
         p, the sampling probability of every row; sums to 1.
     clusters : Clusters
         Centers, their losses and spreads.
@@ -53,6 +57,7 @@ class Coreset:
     indices: Int
     weights: Float
     probabilities: Float
+    scores: Float
     clusters: Clusters
     n_queries: int
     expected_size: float
@@ -151,7 +156,9 @@ def select(
         asked = _ask(loss, chosen, len(X), book)
     clusters = _described(kmeans, book, z, holder)
     sample = sampler.sample(assignment, clusters, random_stream(secret, "draw"))
-    return Coreset(sample.indices, sample.weights, sample.scores, clusters, asked, sample.expected_size)
+    p, s = sample.scores, sample.expected_size
+    expected = s * p if design == "iid" else inclusion_probabilities(p, s)
+    return Coreset(sample.indices, sample.weights, expected, p, clusters, asked, s)
 
 
 class StreamingCoreset:
