@@ -67,7 +67,8 @@ class Recall:
 class Contest:
     """Learners from the coreset, from a uniform sample of the same size and from everything, side by side.
 
-    Each predicts a window with the model that it had before (without one: no anomaly), then learns it.
+    Each predicts a window with the model that it had before, then learns it. A window is scored when all
+    three have a model, so that it is the same windows for all of them.
 
     Parameters
     ----------
@@ -87,19 +88,21 @@ class Contest:
         self._rng = np.random.default_rng(seed)
 
     def coreset(self, window: Window) -> LinearModel | None:
-        """Test the coreset's learner on a window, then train it; returns its new model if there is one."""
-        new = self._observe("coreset", window.events, window.sampled, window.weights)
-        return self.learners["coreset"].model if new else None
+        """Test all three on a window, then train the coreset's; returns its new model if there is one."""
+        self._test(window.events)
+        learner = self.learners["coreset"]
+        return learner.model if learner.learn(window.sampled, window.weights) else None
 
     def twins(self, window: Window) -> None:
-        """Test the other two, then train them; apart, so that the new model is served at once."""
-        self._observe("uniform", window.events, *self._uniform(window))
-        self._observe("full", window.events, window.events, np.ones(len(window.events)))
+        """Train the other two on the same window; apart, so that the new model is served at once."""
+        self.learners["uniform"].learn(*self._uniform(window))
+        self.learners["full"].learn(window.events, np.ones(len(window.events)))
 
-    def _observe(self, side: Side, events: Events, sample: Events, weights: Floats) -> bool:
-        learner = self.learners[side]
-        self.recalls[side].count(events.labels, _predict(learner.model, events))
-        return learner.learn(sample, weights)
+    def _test(self, events: Events) -> None:
+        models = {side: learner.model for side, learner in self.learners.items()}
+        for side, model in models.items():
+            if model is not None and all(models.values()):
+                self.recalls[side].count(events.labels, model.predict(events.embeddings))
 
     def balanced_accuracy(self) -> Mapping[str, float]:
         """Of each learner, over all windows so far."""
@@ -110,10 +113,6 @@ class Contest:
         chosen = np.sort(self._rng.choice(n, min(n, m), replace=False))
         events = Events(window.events.embeddings[chosen], window.events.labels[chosen])
         return events, np.full(len(chosen), n / max(1, m))
-
-
-def _predict(model: LinearModel | None, events: Events) -> NDArray[np.int64]:
-    return np.zeros(len(events), np.int64) if model is None else model.predict(events.embeddings)
 
 
 class History:

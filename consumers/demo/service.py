@@ -47,7 +47,7 @@ def write_settings(folder: Path, servers: str, endpoint: str, model: str, seed: 
         "window": {"size": BLOCK, "age_seconds": 5.0, "commit_interval_seconds": 0.05},
         "sampling": {"rate": 0.01, "seed_file": str(seed_file)},
         "clustering": {
-            "n_clusters": 64,
+            "n_clusters": 96,
             "half_life": 20_000,
             "device": "cpu",
             "flush_seconds": 0.1,

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
@@ -89,7 +90,7 @@ class _Replay:
     def __init__(self, settings: Settings, events: Events, rate: float, sent: Callable[[int], None]) -> None:
         self.failure: BaseException | None = None
         self._stop = threading.Event()
-        self._send = lambda: replay(settings, events, rate, self._stop, sent)
+        self._send = partial(replay, settings, events, rate, self._stop, sent)
         self._thread = threading.Thread(target=self._run, name="replay", daemon=True)
 
     def __enter__(self) -> _Replay:
