@@ -104,8 +104,9 @@ class Committer:
         self._observer.observe_stage("commit", seconds)
         self._observer.transaction(outcome)
         if outcome != "committed":
-            # Never used again: records may still be on their way, which only a new producer shuts out, and the
-            # client would commit the refused offsets with the next ones, when they may be another member's.
+            # Never used again: records may still be on their way, which only a new producer shuts out, and
+            # the client would commit the refused offsets with the next ones, though another member may own
+            # those partitions by then.
             self.close()
         if error is not None:
             self._explain(error, expired=seconds >= self._deadline)
