@@ -94,6 +94,20 @@ def test_the_reservoir_is_uniform_over_all_windows():
     assert stats.chisquare(counts).pvalue > SIGNIFICANCE
 
 
+def test_the_reservoir_draws_without_replacement_from_both_sides():
+    """How many of four come from either of two windows of four is hypergeometric, not binomial."""
+    pool: ProbePool[int] = ProbePool(members=4, rng=np.random.default_rng(2))
+    seen = np.zeros(5)
+    for _ in range(4000):
+        pool.add(0, nearest=0, distance=1.0, members=[0, 1, 2, 3], member_count=4)
+        pool.add(0, nearest=4, distance=1.0, members=[4, 5, 6, 7], member_count=4)
+        found = pool.take(0)
+        assert found is not None
+        seen[sum(member < 4 for member in found.members)] += 1
+    expected = 4000 * stats.hypergeom(8, 4, 4).pmf(np.arange(5))
+    assert stats.chisquare(seen, expected).pvalue > SIGNIFICANCE
+
+
 def test_the_reservoir_takes_what_there_is_when_a_side_sent_less():
     pool: ProbePool[int] = ProbePool(members=4, rng=np.random.default_rng(0))
     pool.add(0, nearest=1, distance=1.0, members=[1], member_count=10**12)
