@@ -19,6 +19,7 @@ from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 from consumers.clients import admin_client
 from consumers.connecting import connect
+from consumers.demo.alone import run_alone
 from consumers.demo.data import Events, load_shuttle
 from consumers.errors import BrokerError
 from consumers.settings import Settings
@@ -102,28 +103,23 @@ def _delivered(futures: Sequence[Any]) -> None:
 
 def main(words: Sequence[str] | None = None) -> int:
     """Replay the telemetry, again and again, until a signal ends it."""
-    from consumers.flags import add_settings, read_settings  # noqa: PLC0415 - the demo does not need them
-    from consumers.logs import configure_logs  # noqa: PLC0415
-    from consumers.serving import stop_on_signals  # noqa: PLC0415
-
     parser = argparse.ArgumentParser("python -m consumers.demo.replay", description=main.__doc__)
     parser.add_argument("--events-per-second", type=float, default=1_000, metavar="X", help="default 1000")
     parser.add_argument("--once", action="store_true", help="stop after the last event")
-    add_settings(parser)
-    arguments = parser.parse_args(words)
-    settings = read_settings(arguments)
-    configure_logs(settings.monitoring, role="replay")
-    stop, events, again = stop_on_signals(), load_shuttle(), True
+    return run_alone(parser, words, "replay", _replay_again)
+
+
+def _replay_again(settings: Settings, arguments: argparse.Namespace, stop: threading.Event) -> None:
     admin = connect(lambda: admin_client(settings), settings, stop)
     if admin is None:
-        return 0
+        return
     admin.close()
     create_input(settings)
+    events, again = load_shuttle(), True
     while again and not stop.is_set():
         log.info("replaying", events=len(events), topic=settings.input.topic)
         replay(settings, events, arguments.events_per_second, stop)
         again = not arguments.once
-    return 0
 
 
 if __name__ == "__main__":

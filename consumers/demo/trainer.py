@@ -17,6 +17,7 @@ from kafka import KafkaConsumer, TopicPartition
 
 from consumers.clients import plain_consumer
 from consumers.connecting import connect
+from consumers.demo.alone import run_alone
 from consumers.demo.evaluation import History
 from consumers.demo.joining import CoresetWindow, WindowJoiner
 from consumers.demo.model import Learner, LinearModel
@@ -120,34 +121,28 @@ def _beginning(consumer: KafkaConsumer, topic: str, stop: threading.Event) -> di
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run the trainer alone, until a signal ends it."""
-    from consumers.flags import add_settings, read_settings  # noqa: PLC0415 - the demo does not need them
-    from consumers.logs import configure_logs  # noqa: PLC0415
-    from consumers.serving import stop_on_signals  # noqa: PLC0415
-
     parser = argparse.ArgumentParser("python -m consumers.demo.trainer", description=main.__doc__)
     parser.add_argument("--listen", default="127.0.0.1", metavar="HOST", help="address of the model endpoint")
     parser.add_argument("--port", type=int, default=8080, metavar="N", help="its port (default 8080)")
-    add_settings(parser)
-    arguments = parser.parse_args(words)
-    settings = read_settings(arguments)
-    configure_logs(settings.monitoring, role="trainer")
-    stop, learner = stop_on_signals(), Learner()
+    return run_alone(parser, words, "trainer", _serve)
+
+
+def _serve(settings: Settings, arguments: argparse.Namespace, stop: threading.Event) -> None:
+    learner = Learner()
 
     def learn(window: CoresetWindow) -> LinearModel | None:
         return learner.model if learner.learn(window.sampled, window.weights) else None
 
+    def tell() -> None:
+        log.info("learned a window", models=len(trainer.history), queries=server.queries)
+
     server = LossServer(settings.endpoint.model, arguments.listen, arguments.port)
-    with server, Trainer(settings, server, learn, lambda: _tell(trainer)) as trainer:
+    with server, Trainer(settings, server, learn, tell) as trainer:
         log.info("waiting for the coreset", url=server.url, model=server.name)
         while not stop.wait(0.5) and trainer.failure is None:
             pass
     if trainer.failure is not None:
         raise trainer.failure
-    return 0
-
-
-def _tell(trainer: Trainer) -> None:
-    log.info("learned a window", models=len(trainer.history))
 
 
 if __name__ == "__main__":
