@@ -170,7 +170,7 @@ class Clustering(_Section):
     half_life: Positive = Field(default=1_000_000, description="examples after which old ones count half")
     lloyd_steps: int = Field(default=1, ge=0, le=20, description="Lloyd steps on each window")
     split_fraction: Fraction = Field(
-        default=0.125, description="largest share of centers replaced in a window"
+        default=0.25, description="largest share of centers replaced in a window"
     )
     device: Literal["cpu", "cuda", "auto"] = Field(
         default="auto",

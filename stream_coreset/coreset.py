@@ -216,7 +216,7 @@ class StreamingCoreset:
         max_queries: int | None = None,
         max_age: float = 10,
         lloyd_steps: int = 1,
-        split_fraction: float = 0.125,
+        split_fraction: float = 0.25,
         device: str = "cpu",
         seed: int | None = None,
     ) -> None:

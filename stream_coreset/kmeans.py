@@ -78,8 +78,8 @@ class MiniBatchKMeans:
         *,
         half_life: float | None = None,
         lloyd_steps: int = 1,
-        split_fraction: float = 0.125,
-        candidates_per_split: int = 8,
+        split_fraction: float = 0.25,
+        candidates_per_split: int = 4,
         seed: int | bytes | str = 0,
         device: str = "cpu",
     ) -> None:

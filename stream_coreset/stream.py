@@ -75,7 +75,7 @@ class WindowSampler:
         n_clusters: int,
         dimension: int,
         lloyd_steps: int = 1,
-        split_fraction: float = 0.125,
+        split_fraction: float = 0.25,
         device: str = "cpu",
     ) -> None:
         self.sampler, self._device = sampler, resolve_device(device)
@@ -147,7 +147,7 @@ class ClusterModel:
         probes: int = 9,
         z: float = 2.0,
         lloyd_steps: int = 1,
-        split_fraction: float = 0.125,
+        split_fraction: float = 0.25,
         seed: int | bytes | str = 0,
     ) -> None:
         self.dimension, self.z, self.version = dimension, z, 0

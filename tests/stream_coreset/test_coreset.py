@@ -109,15 +109,16 @@ def test_losses_that_cannot_be_used():
         _stream().step(_window(0), lambda rows: np.full(len(rows), -1.0))
 
 
-def test_better_than_uniform_on_a_drifting_mixture(mixture):
-    """Pooled over 40 windows, relative to uniform's exact error; seeded."""
-    points, losses = mixture(40 * 1_000, seed=3)
-    stream = StreamingCoreset(n_clusters=64, rate=0.02, max_queries=96, seed=4)
+def test_better_than_uniform_on_a_mixture(mixture):
+    """Pooled over three streams of 25 windows, relative to uniform's exact error; seeded."""
     squared = expected = 0.0
-    for start in range(0, len(points), 1_000):
-        window = slice(start, start + 1_000)
-        sample = stream.step(points[window], lambda rows, here=losses[window]: here[rows])
-        if start >= 10_000:
-            squared += (sample.weights @ losses[window][sample.indices] - losses[window].sum()) ** 2
-            expected += uniform_variance(losses[window], sample.expected_size)
+    for seed in range(5, 8):
+        points, losses = mixture(25_000, seed=seed)
+        stream = StreamingCoreset(n_clusters=64, rate=0.02, max_queries=96, seed=seed)
+        for start in range(0, len(points), 1_000):
+            window = slice(start, start + 1_000)
+            sample = stream.step(points[window], lambda rows, here=losses[window]: here[rows])
+            if start >= 10_000:
+                squared += (sample.weights @ losses[window][sample.indices] - losses[window].sum()) ** 2
+                expected += uniform_variance(losses[window], sample.expected_size)
     assert np.sqrt(squared / expected) < 0.8
