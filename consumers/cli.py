@@ -119,8 +119,9 @@ def _settings(arguments: argparse.Namespace, role: str = "") -> Settings:
     from consumers.logs import configure_logs
 
     settings = read_settings(arguments)
-    context = {"role": role, "name": settings.name, "instance": settings.instance}
-    configure_logs(settings.monitoring, libraries=bool(role), **context)
+    configure_logs(
+        settings.monitoring, libraries=bool(role), role=role, name=settings.name, instance=settings.instance
+    )
     return settings
 
 

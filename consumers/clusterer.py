@@ -188,24 +188,23 @@ class ClustererTransform:
         now = time.monotonic()
         if self._refresher is None or not self._refresher.idle or now < self._refresh_at:
             return
-        generations = self._model.generations
-        questions = []
-        for center in self._due(self._settings.endpoint.queries_per_refresh):
-            if center in self._pool:
-                questions.append(_question(self._pool, center, generations[center]))
+        generations, budget = self._model.generations, self._settings.endpoint.queries_per_refresh
+        due = self._model.due(budget, now, self._settings.endpoint.max_age_seconds, among=self._pool)
+        questions = [_question(self._pool, center, generations[center]) for center in due]
         if questions:
             self._refresh_at = now + self._settings.endpoint.refresh_seconds
             self._refresher.ask(questions)
-
-    def _due(self, budget: int) -> list[int]:
-        return self._model.due(budget, time.monotonic(), self._settings.endpoint.max_age_seconds)
 
     def _wanted(self) -> NDArray[np.int64]:
         """Centers whose probes samplers should send: due within two refreshes, and not here yet."""
         if self._refresher is None:
             return np.zeros(0, np.int64)
-        due = self._due(2 * self._settings.endpoint.queries_per_refresh)
-        return np.array([center for center in due if center not in self._pool], np.int64)
+        asked = self._settings.endpoint
+        missing = {center for center in self._model.generations if center not in self._pool}
+        budget = 2 * asked.queries_per_refresh
+        return np.array(
+            self._model.due(budget, time.monotonic(), asked.max_age_seconds, among=missing), np.int64
+        )
 
     def _publication(self, clusters: Clusters) -> list[Output]:
         publication = Publication(

@@ -7,8 +7,9 @@ one batch to an endless stream. Arrays in, arrays out: NumPy or CuPy through one
 from __future__ import annotations
 
 from stream_coreset.clusters import Clusters
-from stream_coreset.coreset import Coreset, StreamingCoreset, select
+from stream_coreset.coreset import StreamingCoreset
 from stream_coreset.kmeans import Assignment, MiniBatchKMeans, WeightedPoints
+from stream_coreset.selection import Coreset, select
 from stream_coreset.sensitivity import Sample, SensitivitySampler
 
 __all__ = [

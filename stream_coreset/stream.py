@@ -6,6 +6,7 @@ one program or in many.
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import Any
 
@@ -181,11 +182,28 @@ class ClusterModel:
         """The id of the center that each of the points (m, d) belongs to."""
         return self._kmeans.ids_[self._kmeans.assign(points).labels]
 
-    def due(self, budget: int, now: float, max_age: float) -> list[int]:
-        """Ids of the centers to ask, the most urgent first, see `LossBook.due`."""
-        generations = self.generations
+    def due(
+        self,
+        budget: int,
+        now: float,
+        max_age: float,
+        *,
+        among: Container[int] | None = None,
+        model_version: str | None = None,
+    ) -> list[int]:
+        """Ids of the centers to ask, the most urgent first, see `LossBook.due`.
+
+        The budget is spent on those that can be asked, `among` which they are (all by default).
+        """
+        known = self.generations
+        asked = {center: known[center] for center in known if among is None or center in among}
         return self.book.due(
-            generations, generations.values(), budget_queries=budget, now=now, max_age=max_age
+            asked,
+            asked.values(),
+            budget_queries=budget,
+            now=now,
+            max_age=max_age,
+            model_version=model_version,
         )
 
     def record(

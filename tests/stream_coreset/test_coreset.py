@@ -41,6 +41,28 @@ def test_the_query_budget_holds():
     assert stream.n_queries > 60
 
 
+def test_centers_that_are_away_do_not_hold_the_queue():
+    stream = _stream(n_clusters=40, max_queries=90, max_age=1)
+    stream.step(_window(0, 2000))
+    for seed in range(1, 8):
+        X = _window(seed, 2000)
+        stream.step(X[X[:, 0] < 2], lambda rows: np.ones(len(rows)))
+    before = stream.n_queries
+    stream.step(X[X[:, 0] < 2], lambda rows: np.ones(len(rows)))
+    assert stream.n_queries > before > 300
+
+
+def test_losses_of_another_model_are_asked_anew_and_scaled():
+    stream = _stream(max_age=100)
+    for seed in range(4):
+        stream.step(_window(seed), lambda rows: np.full(len(rows), 2.0))
+    asked, stream.model_version = stream.n_queries, "2"
+    for seed in range(4, 6):
+        stream.step(_window(seed), lambda rows: np.full(len(rows), 6.0))
+    assert stream.n_queries > asked
+    np.testing.assert_allclose(stream.clusters.losses, 6.0)
+
+
 def test_without_losses():
     stream = _stream()
     for seed in range(3):
@@ -105,7 +127,7 @@ def test_windows_that_cannot_be_used(X, says):
 
 
 def test_losses_that_cannot_be_used():
-    with pytest.raises(ValueError, match=r"loss.*row 0"):
+    with pytest.raises(ValueError, match=r"loss.*row \d+ of X"):
         _stream().step(_window(0), lambda rows: np.full(len(rows), -1.0))
 
 
