@@ -203,7 +203,7 @@ def test_cupy_against_numpy() -> None:
 
 
 @given(shapes, st.integers(0, 10**6), st.sampled_from(["f4", "f8"]), st.sampled_from([0.0, 1e3]))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_among_ties_any_nearest_center_will_do(
     shape: tuple[int, int, int], seed: int, dtype: str, offset: float
 ) -> None:
@@ -222,7 +222,7 @@ def test_among_ties_any_nearest_center_will_do(
 
 
 @given(shapes, st.integers(0, 10**6), st.sampled_from(["f4", "f8"]))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_sums_against_adding_one_by_one(shape: tuple[int, int, int], seed: int, dtype: str) -> None:
     n, d, k = shape
     rng = np.random.default_rng(seed)
