@@ -6,8 +6,10 @@ import math
 from collections.abc import Mapping
 from types import TracebackType
 
-from rich.console import Console, RenderableType
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 __all__ = ["Display"]
 
@@ -19,27 +21,27 @@ class Display:
 
     def __init__(self, total: int, console: Console | None = None) -> None:
         self.console = console or Console(highlight=False)
-        self._windows = 0
-        self._progress = Progress(
-            TextColumn("{task.description:<22}"),
-            BarColumn(bar_width=30),
+        self._windows, self._facts, self._scores = 0, "", ""
+        self._bars = Progress(
+            TextColumn("  {task.description}"),
+            BarColumn(bar_width=24),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[says]}"),
             TimeElapsedColumn(),
             console=self.console,
-            disable=not self.console.is_terminal,
         )
-        self._sent = self._bar("events sent", total)
-        self._sampled = self._bar("events sampled", total)
+        self._sent = self._bars.add_task("events sent", total=total)
+        self._sampled = self._bars.add_task("events sampled", total=total)
+        self._live = Live(get_renderable=self._render, console=self.console, transient=True)
 
     def __enter__(self) -> Display:
-        self._progress.start()
+        if self.console.is_terminal:
+            self._live.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._progress.stop()
+        self._live.stop()
 
     def say(self, text: str) -> None:
         """Say one thing that happened."""
@@ -51,20 +53,19 @@ class Display:
 
     def sent(self, events: int) -> None:
         """So many events have been sent."""
-        self._progress.update(self._sent, completed=events)
+        self._bars.update(self._sent, completed=events)
 
     def sampled(
         self, events: int, windows: int, emitted: int, models: int, accuracy: Mapping[str, float]
     ) -> None:
         """So far the ledger and the learners."""
-        scores = ", ".join(f"{side} {value:.3f}" for side, value in accuracy.items() if math.isfinite(value))
-        says = (
-            f"{windows} windows, {emitted} emitted, model {models or '-'}; balanced accuracy: {scores or '-'}"
-        )
-        self._progress.update(self._sampled, completed=events, says=says)
+        known = [f"{side} {value:.3f}" for side, value in accuracy.items() if math.isfinite(value)]
+        self._facts = f"{windows} windows, {emitted} examples emitted, model {models or '-'}"
+        self._scores = f"balanced accuracy: {', '.join(known) or '-'}"
+        self._bars.update(self._sampled, completed=events)
         if not self.console.is_terminal and windows >= self._windows + _WINDOWS_A_LINE:
             self._windows = windows
-            self.say(f"{events:,} events in {says}")
+            self.say(f"{events:,} events in {self._facts}; {self._scores}")
 
-    def _bar(self, name: str, total: int) -> TaskID:
-        return self._progress.add_task(name, total=total, says="")
+    def _render(self) -> RenderableType:
+        return Group(self._bars, Text(f"  {self._facts}"), Text(f"  {self._scores}"))

@@ -99,7 +99,7 @@ def test_report_holds_what_is_promised(finished: tuple[Any, dict[str, Any]]) -> 
 def test_people_are_told_what_happens(finished: tuple[Any, dict[str, Any]]) -> None:
     done, report = finished
     assert "Killed sampler 1 with SIGKILL" in done.stdout
-    assert re.search(r"events in \d+ windows, \d+ emitted, model \d+", done.stdout)
+    assert re.search(r"events in \d+ windows, \d+ examples emitted, model \d+", done.stdout)
     assert f"{report['balanced_accuracy']['coreset']:.3f}" in done.stdout
     assert "times as large" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr

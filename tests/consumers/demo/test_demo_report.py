@@ -78,8 +78,8 @@ def test_display_writes_a_line_now_and_then_where_there_is_no_terminal() -> None
     lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     assert [line for line in lines if line] == [
         "• begun",
-        "• 40 events in 10 windows, 10 emitted, model 1; balanced accuracy: coreset 0.900",
-        "• 80 events in 20 windows, 20 emitted, model 1; balanced accuracy: coreset 0.900",
+        "• 40 events in 10 windows, 10 examples emitted, model 1; balanced accuracy: coreset 0.900",
+        "• 80 events in 20 windows, 20 examples emitted, model 1; balanced accuracy: coreset 0.900",
     ]
 
 
@@ -91,4 +91,4 @@ def test_display_draws_bars_in_a_terminal() -> None:
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert "events sent" in text
     assert "50/100" in text
-    assert "1 windows, 2 emitted, model -" in text
+    assert "1 windows, 2 examples emitted, model -" in text
