@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from consumers.clients import admin_client, plain_consumer
 from consumers.codecs import codec_for
+from consumers.codecs.examples import Codec, Decoded
 from consumers.connecting import attempt
 from consumers.endpoint import EndpointError, ModelEndpoint
 from consumers.errors import BrokerError, ServiceError
-from consumers.examples import Codec, Decoded
 from consumers.reader import offset_range, read_to_end
 from consumers.rights import missing_rights
 from consumers.settings import Settings

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from consumers.codecs import codec_for
 from consumers.metrics import ClustererMetrics
-from consumers.publication import Publication, encode_publication
-from consumers.record_format import RecordError
+from consumers.records.format import RecordError
+from consumers.records.publication import Publication, encode_publication
+from consumers.records.statistics import Probe, Statistics, decode_statistics
 from consumers.refresher import Question, Refresher
 from consumers.settings import Settings
-from consumers.summaries import Probe, Statistics, decode_statistics
 from consumers.transform import InputRecord, Output, Partition, Unit
 from stream_coreset.arrays import random_stream
 from stream_coreset.clusters import Clusters

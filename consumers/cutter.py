@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from consumers.examples import Codec, Decoded
-from consumers.ledger import Range
+from consumers.codecs.examples import Codec, Decoded
+from consumers.records.ledger import Range
 from consumers.settings import Settings
 from consumers.transform import InputRecord, Partition
 from stream_coreset.sensitivity import SensitivitySampler

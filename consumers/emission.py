@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from consumers.examples import Codec, Decoded, SampleColumns
-from consumers.ledger import source_id
+from consumers.codecs.examples import Codec, Decoded, SampleColumns
+from consumers.records.ledger import source_id
 from consumers.transform import Output
 from stream_coreset.clusters import Clusters
 from stream_coreset.sensitivity import Sample

@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from consumers.codecs.examples import Codec, Decoded
 from consumers.emission import place
-from consumers.examples import Codec, Decoded
-from consumers.publication import Publication
+from consumers.records.publication import Publication
+from consumers.records.statistics import Probe, Statistics, encode_statistics
 from consumers.settings import Settings
-from consumers.summaries import Probe, Statistics, encode_statistics
 from stream_coreset.clusters import Clusters
 from stream_coreset.kernels import cluster_sums, totals
 from stream_coreset.kmeans import WeightedPoints

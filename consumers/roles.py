@@ -13,8 +13,8 @@ from consumers.clusterer import ClustererTransform
 from consumers.endpoint import ModelEndpoint
 from consumers.errors import ServiceError
 from consumers.metrics import ClustererMetrics, LoopMetrics, SamplerMetrics
-from consumers.publication import Publication
 from consumers.reader import ClustersFollower, latest_publication
+from consumers.records.publication import Publication
 from consumers.refresher import Refresher
 from consumers.sampler import SamplerTransform
 from consumers.settings import Settings

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from consumers.codecs import codec_for
+from consumers.codecs.examples import Codec, Decoded
 from consumers.cutter import WindowCutter, largest_coreset_message, ranges
-from consumers.dead_letters import dead_letter
 from consumers.emission import Emitted, columns_of, emit
-from consumers.examples import Codec, Decoded
 from consumers.gatherer import Flush, Gatherer
-from consumers.ledger import LedgerEntry, Range, emitted_digest, window_id
 from consumers.metrics import SamplerMetrics, WindowCounts
-from consumers.publication import Publication
+from consumers.records.dead_letters import dead_letter
+from consumers.records.ledger import LedgerEntry, Range, emitted_digest, window_id
+from consumers.records.publication import Publication
 from consumers.settings import Settings
 from consumers.transform import InputRecord, Output, Partition, Unit
 from stream_coreset.arrays import random_stream

@@ -12,8 +12,8 @@ from kafka import KafkaAdminClient
 from kafka.admin import NewTopic
 
 from consumers.broker import broker_or_environment
+from consumers.broker.jars import fetch_jars
 from consumers.errors import BrokerError
-from consumers.jars import fetch_jars
 
 MakeTopic = Callable[..., str]
 

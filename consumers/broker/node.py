@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from consumers import keeper
+from consumers.broker import keeper
 from consumers.errors import BrokerError
 
 __all__ = ["Node", "free_ports"]

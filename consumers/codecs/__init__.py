@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from consumers.arrow_codec import ArrowCodec
-from consumers.examples import (
+from consumers.codecs.arrow_codec import ArrowCodec
+from consumers.codecs.examples import (
     HEADER_PREFIX,
     Codec,
     Decoded,
@@ -13,7 +13,7 @@ from consumers.examples import (
     RowError,
     SampleColumns,
 )
-from consumers.json_codec import JsonCodec
+from consumers.codecs.json_codec import JsonCodec
 from consumers.settings import Input
 
 __all__ = [

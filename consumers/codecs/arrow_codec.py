@@ -9,8 +9,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from consumers import ipc
-from consumers.arrow_layout import Layout, fingerprint, layout, unified, with_columns, without_ours
-from consumers.examples import (
+from consumers.codecs.arrow_layout import Layout, fingerprint, layout, unified, with_columns, without_ours
+from consumers.codecs.examples import (
     HEADER_PREFIX,
     Decoded,
     Emission,
@@ -20,10 +20,8 @@ from consumers.examples import (
     Rows,
     SampleColumns,
 )
-from consumers.settings import Input
-from consumers.transform import InputRecord
-from consumers.vectors import Vectors, check_vector_type, read_vectors
-from consumers.wire import (
+from consumers.codecs.vectors import Vectors, check_vector_type, read_vectors
+from consumers.codecs.wire import (
     ExampleError,
     chained_weight,
     check_message,
@@ -35,6 +33,8 @@ from consumers.wire import (
     sample_texts,
     usable_weights,
 )
+from consumers.settings import Input
+from consumers.transform import InputRecord
 
 __all__ = ["ArrowCodec"]
 

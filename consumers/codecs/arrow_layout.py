@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from consumers import ipc
-from consumers.examples import HEADER_PREFIX
+from consumers.codecs.examples import HEADER_PREFIX
+from consumers.codecs.wire import framed_size, kept_headers, largest_texts, message_digest
 from consumers.transform import InputRecord
-from consumers.wire import framed_size, kept_headers, largest_texts, message_digest
 
 __all__ = ["Layout", "fingerprint", "layout", "unified", "with_columns", "without_ours"]
 

@@ -8,7 +8,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from consumers.examples import (
+from consumers.codecs.examples import (
     HEADER_PREFIX,
     Decoded,
     Emission,
@@ -17,9 +17,7 @@ from consumers.examples import (
     Rows,
     SampleColumns,
 )
-from consumers.settings import Input
-from consumers.transform import InputRecord
-from consumers.wire import (
+from consumers.codecs.wire import (
     MAX_SQUARED_NORM,
     ExampleError,
     chained_weight,
@@ -33,6 +31,8 @@ from consumers.wire import (
     sample_texts,
     why_unusable,
 )
+from consumers.settings import Input
+from consumers.transform import InputRecord
 
 __all__ = ["JsonCodec"]
 

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from consumers.wire import MAX_SQUARED_NORM, ExampleError, why_unusable
+from consumers.codecs.wire import MAX_SQUARED_NORM, ExampleError, why_unusable
 
 __all__ = ["Vectors", "check_vector_type", "read_vectors"]
 

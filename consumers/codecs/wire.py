@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from consumers.examples import HEADER_PREFIX, Decoded, EmittedExample, Headers, RowError, SampleColumns
-from consumers.ledger import source_id
+from consumers.codecs.examples import HEADER_PREFIX, Decoded, EmittedExample, Headers, RowError, SampleColumns
+from consumers.records.ledger import source_id
 from consumers.settings import Input
 from consumers.transform import InputRecord
 

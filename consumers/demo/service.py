@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import yaml
 
-from consumers.broker_node import free_ports
+from consumers.broker.node import free_ports
 from consumers.demo.data import DIMENSION
 from consumers.demo.replay import BLOCK
 from consumers.errors import ServiceError

@@ -20,9 +20,16 @@ import numpy as np
 import stamina
 from numpy.typing import NDArray
 
-from consumers.circuit import CircuitBreaker
-from consumers.exchange import EndpointError, authorization, read_answer, read_error
-from consumers.inference import HEADER_LENGTH, Answer, RefusalError, Request, decode_answer, encode_request
+from consumers.endpoint.circuit import CircuitBreaker
+from consumers.endpoint.exchange import EndpointError, authorization, read_answer, read_error
+from consumers.endpoint.inference import (
+    HEADER_LENGTH,
+    Answer,
+    RefusalError,
+    Request,
+    decode_answer,
+    encode_request,
+)
 from consumers.settings import Endpoint
 
 __all__ = ["CircuitOpen", "EndpointError", "EndpointObserver", "ModelEndpoint"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 
-from consumers.inference import RefusalError
+from consumers.endpoint.inference import RefusalError
 
 __all__ = ["EndpointError", "authorization", "read_answer", "read_error", "retry_after"]
 

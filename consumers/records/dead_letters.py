@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-from consumers.ledger import parse_source, source_id
-from consumers.record_format import RecordError
+from consumers.records.format import RecordError
+from consumers.records.ledger import parse_source, source_id
 from consumers.transform import InputRecord, Output
 
 __all__ = ["PREFIX", "DeadLetter", "dead_letter", "read_dead_letter"]

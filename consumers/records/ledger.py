@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import orjson
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
-from consumers.record_format import RecordError
+from consumers.records.format import RecordError
 
 __all__ = ["LedgerEntry", "Range", "emitted_digest", "parse_source", "source_id", "window_id"]
 

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from consumers import ipc
 from consumers.errors import ServiceError
-from consumers.publication_head import HEAD_KEY, MAX_WANTED, Head, chunk_key, chunk_number
-from consumers.record_format import (
+from consumers.records.format import (
     FORMAT,
     MAX_CHUNK,
     RecordError,
@@ -27,6 +26,7 @@ from consumers.record_format import (
     unpack_points,
     whole,
 )
+from consumers.records.publication_head import HEAD_KEY, MAX_WANTED, Head, chunk_key, chunk_number
 from consumers.settings import Settings
 from stream_coreset.clusters import Clusters
 

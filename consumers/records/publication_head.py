@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import orjson
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
-from consumers.record_format import RecordError
+from consumers.records.format import RecordError
 
 __all__ = ["HEAD_KEY", "MAX_WANTED", "Head", "chunk_key", "chunk_number"]
 
@@ -28,7 +28,7 @@ Id = Annotated[int, Field(ge=0, lt=2**63)]
 
 @dataclass(frozen=True)
 class Head:
-    """See `consumers.publication.Publication`; `digest` covers the chunks and every other field."""
+    """See `consumers.records.publication.Publication`; `digest` covers the chunks and every other field."""
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 

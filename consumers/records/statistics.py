@@ -13,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from consumers import ipc
-from consumers.record_format import (
+from consumers.records.format import (
     FORMAT,
     MAX_CHUNK,
     RecordError,

@@ -11,8 +11,8 @@ from support.loop import Loop, blobs, example, settings
 from consumers.audit.bias import MIN_GROUPS, bias_tests
 from consumers.audit.books import Books
 from consumers.codecs import codec_for
-from consumers.dead_letters import read_dead_letter
-from consumers.ledger import LedgerEntry, Range, emitted_digest
+from consumers.records.dead_letters import read_dead_letter
+from consumers.records.ledger import LedgerEntry, Range, emitted_digest
 from consumers.transform import InputRecord
 
 

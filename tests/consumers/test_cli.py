@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -124,3 +126,23 @@ def test_brokers_that_are_down_are_one_sentence() -> None:
     assert ended.returncode == 1
     assert "127.0.0.1:1" in ended.stderr
     assert len(ended.stderr.splitlines()) == 1
+
+
+def test_audit_reports_to_people_and_programs(
+    make_settings: Callable[..., Settings],
+    make_topic: Callable[..., str],
+    fill: Callable[..., None],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    settings, report = make_settings(make_topic()), tmp_path / "report.json"
+    assert cli.main(["topics", *flags(settings)]) == 0
+    capsys.readouterr()
+    assert cli.main(["audit", *flags(settings), "--json", str(report)]) == 0
+    assert capsys.readouterr().out.endswith("The audit is clean.\n")
+    assert json.loads(report.read_text())["clean"] is True
+    fill(settings.topic("windows"), [b"not an entry of the ledger"])
+    assert cli.main(["audit", *flags(settings), "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert found["clean"] is False
+    assert found["violations"]

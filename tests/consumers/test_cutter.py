@@ -6,7 +6,7 @@ from support.loop import blobs, example, settings
 
 from consumers.codecs import codec_for
 from consumers.cutter import WindowCutter, ranges
-from consumers.ledger import Range
+from consumers.records.ledger import Range
 from consumers.sampler import sensitivity_sampler
 from consumers.transform import InputRecord
 

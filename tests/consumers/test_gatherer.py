@@ -7,7 +7,7 @@ import pytest
 from support.loop import Loop, blobs, example, settings
 
 from consumers.gatherer import PROBE_BYTES
-from consumers.summaries import decode_statistics
+from consumers.records.statistics import decode_statistics
 from stream_coreset.kmeans import clustering_cost
 
 

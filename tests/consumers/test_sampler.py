@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from support.loop import Loop, blobs, example, settings
 
-from consumers.dead_letters import read_dead_letter
 from consumers.errors import ServiceError
-from consumers.ledger import emitted_digest
-from consumers.publication import Publication
+from consumers.records.dead_letters import read_dead_letter
+from consumers.records.ledger import emitted_digest
+from consumers.records.publication import Publication
 
 
 def _sources(outputs):

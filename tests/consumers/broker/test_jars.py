@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from consumers import jars
+from consumers.broker import jars
+from consumers.broker.jars import Jar, fetch_jars, locked_jars
 from consumers.errors import BrokerError
-from consumers.jars import Jar, fetch_jars, locked_jars
 
 CONTENT = {"one": b"the first jar", "two": b"the second jar"}
 

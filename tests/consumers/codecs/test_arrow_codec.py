@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from pyarrow import ipc
 
 from consumers.codecs import Decoded, Emission, SampleColumns, codec_for
+from consumers.codecs.wire import framed_size
 from consumers.settings import Input
 from consumers.transform import InputRecord
-from consumers.wire import framed_size
 
 SETTINGS = Input(dimension=3, format="arrow")
 CODEC = codec_for(SETTINGS)

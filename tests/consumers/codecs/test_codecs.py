@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumers.codecs import Decoded, SampleColumns, codec_for
+from consumers.codecs.wire import framed_size
 from consumers.settings import Input
 from consumers.transform import InputRecord
-from consumers.wire import framed_size
 
 SETTINGS = Input(dimension=3)
 CODEC = codec_for(SETTINGS)

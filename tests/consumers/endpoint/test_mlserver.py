@@ -19,7 +19,7 @@ import pytest
 from consumers.endpoint import EndpointError, ModelEndpoint
 from consumers.settings import Endpoint
 
-PROJECT = Path(__file__).parents[2]
+PROJECT = Path(__file__).parents[3]
 LOCK = PROJECT / "requirements" / "mlserver.lock"
 RUNTIME = Path(__file__).parent / "mlserver_model" / "runtime.py"
 

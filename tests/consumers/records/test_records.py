@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consumers.ledger import parse_source, window_id
 from consumers.records import (
     ClustersAssembler,
     LedgerEntry,
@@ -26,6 +25,7 @@ from consumers.records import (
     read_dead_letter,
     source_id,
 )
+from consumers.records.ledger import parse_source, window_id
 from consumers.transform import InputRecord
 from stream_coreset.clusters import Clusters
 from stream_coreset.kmeans import WeightedPoints

@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consumers import ipc
-from consumers.publication_head import Head
 from consumers.records import (
     ClustersAssembler,
     LedgerEntry,
@@ -25,6 +24,7 @@ from consumers.records import (
     encode_publication,
     encode_statistics,
 )
+from consumers.records.publication_head import Head
 from stream_coreset.clusters import Clusters
 from stream_coreset.kmeans import WeightedPoints
 
