@@ -175,7 +175,7 @@ def _audit(arguments: argparse.Namespace) -> int:
     settings = _settings(arguments)
     from consumers.audit import audit
 
-    report = audit(settings)
+    report = audit(settings, lambda text: print(f"{text} ...", file=sys.stderr))
     if arguments.json != "-":
         print(report.render())
     if arguments.json is not None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import structlog
 
 from consumers.codecs import codec_for
 from consumers.codecs.examples import Codec, Decoded
@@ -30,6 +31,7 @@ from stream_coreset.window import Window
 __all__ = ["SamplerTransform", "sensitivity_sampler"]
 
 _DEFAULT_RATE = 0.01
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +69,7 @@ class SamplerTransform:
         self._published = Clusters.empty(settings.input.dimension)
         self._cutter = WindowCutter(settings, self._codec, self._sampler)
         self._gatherer = Gatherer(settings, self._codec)
+        self._warned = False
 
     def reset(self, partitions: Sequence[Partition]) -> None:
         """Forget what was not committed, and centers adapted to it."""
@@ -138,6 +141,7 @@ class SamplerTransform:
     def _emit(self, window: Window[Decoded], first: Range, drawn: _Drawn | None) -> Emitted:
         if drawn is None:
             return Emitted([], [])
+        self._warn_of_retention(window)
         return emit(
             self._codec,
             window.items,
@@ -147,6 +151,17 @@ class SamplerTransform:
             max_bytes=largest_coreset_message(self._settings),
             many_rows=self._settings.input.format == "arrow",
         )
+
+    def _warn_of_retention(self, window: Window[Decoded]) -> None:
+        """Say once that coreset messages keep the input's time, by which retention deletes them."""
+        oldest = time.time() * 1000 - self._settings.topics.retention_hours * 3_600_000
+        if not self._warned and any(0 <= item.record.timestamp_ms < oldest for item in window.items):
+            self._warned = True
+            log.warning(
+                "messages are older than topics.retention_hours: the coreset keeps their time, so that "
+                "retention deletes them at once; raise it, or retention.ms of the topic",
+                topic=self._settings.topic("coreset"),
+            )
 
     def _entry(
         self, window: Window[Decoded], covered: Sequence[Range], drawn: _Drawn | None, emitted: Emitted

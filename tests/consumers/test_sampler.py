@@ -142,3 +142,11 @@ def test_weights_are_unbiased_over_many_windows():
     later = errors[errors != 0]
     assert len(later) > 100
     assert abs(later.sum()) < 3.9 * np.sqrt((later**2).sum())
+
+
+def test_old_messages_are_warned_of_once(capsys):
+    loop = Loop(settings())
+    for _ in range(2):
+        records = loop.records([example(x) for x in blobs(200)], timestamp_ms=1_000_000_000_000)
+        loop.sampler.apply(loop.sampler.cut(records, 0.0)[0])
+    assert capsys.readouterr().out.count("older than topics.retention_hours") == 1
