@@ -10,7 +10,7 @@ from stream_coreset.seeding import kmeans_plus_plus
 
 def test_the_first_seed_follows_the_weights() -> None:
     """Chi-square, 3 degrees of freedom, level 1e-4; a point without weight is never drawn."""
-    weight, rng, trials = np.array([1.0, 0.0, 2.0, 3.0, 4.0]), np.random.default_rng(7), 4000
+    weight, rng, trials = np.array([1.0, 0.0, 2.0, 3.0, 4.0]), np.random.default_rng(7), 1500
     X = np.arange(5.0)[:, None]
     firsts = [int(kmeans_plus_plus(X, 1, weight, rng)[0]) for _ in range(trials)]
     seen, expected = np.bincount(firsts, minlength=5), trials * weight / weight.sum()
@@ -25,7 +25,7 @@ def test_the_second_seed_follows_weight_times_squared_distance() -> None:
         np.array([1e9, 4.0, 1.0, 1.0]),
         np.random.default_rng(8),
     )
-    pairs = [kmeans_plus_plus(X, 2, weight, rng) for _ in range(4000)]
+    pairs = [kmeans_plus_plus(X, 2, weight, rng) for _ in range(1500)]
     seconds = [int(pair[1]) for pair in pairs if pair[0] == 0]
     mass = np.array([4.0, 4.0, 9.0])
     expected = len(seconds) * mass / mass.sum()
