@@ -175,10 +175,12 @@ class ClustererTransform:
     def _note_answers(self) -> None:
         for answers in self._refresher.answers() if self._refresher else ():
             for question, losses in zip(answers.questions, answers.losses, strict=True):
+                if np.isnan(losses[0]):  # refused by the client: the center's loss stays what it was
+                    continue
                 self._model.record(
                     question.center_id,
                     question.generation,
-                    losses,
+                    losses[~np.isnan(losses)],
                     model_version=answers.model_version,
                     now=time.monotonic(),
                 )

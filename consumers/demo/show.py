@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 
 import numpy as np
+from kafka.admin import MemberToRemove
 from kafka.errors import KafkaError
 
 from consumers.audit import AuditReport, audit
@@ -28,7 +29,7 @@ from consumers.demo.model import LinearModel
 from consumers.demo.replay import create_input, event_numbers, replay
 from consumers.demo.report import Report
 from consumers.demo.server import LossServer
-from consumers.demo.service import Service, write_settings
+from consumers.demo.service import SAMPLERS, Service, write_settings
 from consumers.demo.trainer import Trainer
 from consumers.errors import ServiceError
 from consumers.settings import ROLES, Settings
@@ -219,4 +220,8 @@ def _topics(settings: Settings) -> Iterator[None]:
 def _delete(settings: Settings) -> None:
     with closing(admin_client(settings)) as admin:
         admin.delete_topics([settings.input.topic, *map(settings.topic, ROLES)])
-        admin.delete_groups([f"{settings.name}-sampler", f"{settings.name}-clusterer"])
+        # samplers are static members, which a group keeps for a while after they have stopped
+        group = f"{settings.name}-sampler"
+        members = [MemberToRemove(group_instance_id=f"{group}-{instance}") for instance in SAMPLERS]
+        admin.remove_group_members(group, members)
+        admin.delete_groups([group, f"{settings.name}-clusterer"])

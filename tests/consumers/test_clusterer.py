@@ -143,3 +143,24 @@ def test_a_standby_holds_nothing(loop):
     loop.clusterer.reset([])
     assert loop.clusterer.pending_bytes() == 0
     assert loop.clusterer_metrics.registry.get_sample_value("stream_coreset_clusterer_active") == 0
+
+
+def test_losses_that_were_refused_are_left_out(loop, model):
+    """The client gives NaN for them; here for a third of the examples, whichever they are."""
+    plain = model.losses
+
+    def some_refused(examples, embeddings):
+        losses, version = plain(examples, embeddings)
+        return np.where(np.arange(len(losses)) % 3 == 1, np.nan, losses), version
+
+    model.losses = some_refused
+    _run(loop, 8)
+    clusters = loop.publication.clusters
+    assert clusters.known.any()
+    assert (clusters.losses[clusters.known] >= 1).all()
+
+
+def test_an_answer_of_which_everything_was_refused_changes_nothing(loop, model):
+    model.losses = lambda examples, embeddings: (np.full(len(examples), np.nan), "1")
+    _run(loop, 4)
+    assert not loop.publication.clusters.known.any()
