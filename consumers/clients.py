@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
@@ -10,9 +11,17 @@ from kafka.coordinator.base import MemberState
 from consumers.errors import ServiceError
 from consumers.settings import Settings
 
-__all__ = ["admin_client", "input_consumer", "keep_joining", "plain_consumer", "transactional_producer"]
+__all__ = [
+    "admin_client",
+    "input_consumer",
+    "keep_joining",
+    "plain_consumer",
+    "release",
+    "transactional_producer",
+]
 
 _MEGABYTE = 1_000_000
+_CLOSE_SECONDS = 2.0
 _REQUEST_MS = 5_000
 _ROOM_MS = 300_000  # between two polls; only looking into a long ledger keeps us from polling
 _HEADERS_BYTES = 128_000
@@ -136,3 +145,13 @@ def transactional_producer(settings: Settings, transactional_id: str) -> KafkaPr
 def admin_client(settings: Settings) -> KafkaAdminClient:
     """Make a client for topics, their configurations and transactions."""
     return KafkaAdminClient(**_connection(settings, KafkaAdminClient))
+
+
+def release(producer: KafkaProducer) -> None:
+    """Close a producer whatever its state; records still on their way fail."""
+    try:
+        producer.close(_CLOSE_SECONDS)
+    except Exception:  # it waits for its records first, and gives up the closing when they take too long
+        with suppress(Exception):
+            producer._sender.force_close()
+            producer.close(_CLOSE_SECONDS)

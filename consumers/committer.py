@@ -15,7 +15,7 @@ from kafka import errors as kafka_errors
 from kafka.producer.future import FutureRecordMetadata
 from kafka.structs import ConsumerGroupMetadata, OffsetAndMetadata
 
-from consumers.clients import transactional_producer
+from consumers.clients import release, transactional_producer
 from consumers.connecting import connect, mended_by_a_person
 from consumers.errors import FencedError
 from consumers.settings import Settings
@@ -68,7 +68,7 @@ class Committer:
             try:
                 producer.init_transactions()
             except kafka_errors.KafkaError as error:
-                _release(producer)
+                release(producer)
                 self._explain(error)
                 stop.wait(0.2)
                 continue
@@ -116,7 +116,7 @@ class Committer:
         """Let the producer go; an open transaction ends with its timeout or with the next initialisation."""
         producer, self._producer = self._producer, None
         if producer is not None:
-            _release(producer)
+            release(producer)
 
     def _make(self) -> KafkaProducer:
         return transactional_producer(self._settings, self._id)
@@ -210,13 +210,3 @@ def _send(producer: KafkaProducer, output: Output) -> FutureRecordMetadata:
 def _offsets(units: Sequence[Unit]) -> dict[TopicPartition, OffsetAndMetadata]:
     ends = {partition: end for unit in units for partition, end in unit.offsets.items()}
     return {TopicPartition(*partition): OffsetAndMetadata(end, "", -1) for partition, end in ends.items()}
-
-
-def _release(producer: KafkaProducer) -> None:
-    """Close a producer whatever its state; records still on their way fail."""
-    try:
-        producer.close(_CLOSE_SECONDS)
-    except Exception:  # it waits for its records first, and gives up the closing when they take too long
-        with suppress(Exception):
-            producer._sender.force_close()
-            producer.close(_CLOSE_SECONDS)

@@ -17,7 +17,7 @@ from kafka import KafkaProducer
 from kafka.admin import NewTopic
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
-from consumers.clients import admin_client
+from consumers.clients import admin_client, release
 from consumers.connecting import connect
 from consumers.demo.alone import run_alone
 from consumers.demo.data import Events, load_shuttle
@@ -71,7 +71,7 @@ def replay(
     producer = _producer(settings)
     pending: list[Any] = []
     began, sent = time.monotonic(), 0
-    with closing(producer):
+    try:
         for number, value in enumerate(events.messages()):
             while number >= rate * (time.monotonic() - began):
                 progress(number)
@@ -84,6 +84,8 @@ def replay(
                 del pending[:500]
         producer.flush(timeout=_DELIVERY_SECONDS)
         _delivered(pending)
+    finally:
+        release(producer)
     progress(sent)
     return sent
 
