@@ -104,8 +104,12 @@ class Service:
         }
 
     def __enter__(self) -> Service:
-        for name in self._processes:
-            self.start(name)
+        try:
+            for name in self._processes:
+                self.start(name)
+        except BaseException:  # Ctrl-C, most likely
+            self.stop()
+            raise
         return self
 
     def __exit__(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import signal
 import tempfile
 import threading
 import time
@@ -85,6 +86,16 @@ class _Run:
         )
 
 
+@contextmanager
+def _later() -> Iterator[None]:
+    """Let an interrupt wait until the end of the block: one within a thread's start leaves half a thread."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class _Replay:
     """Sends the events on a thread of its own, as a context manager."""
 
@@ -95,12 +106,20 @@ class _Replay:
         self._thread = threading.Thread(target=self._run, name="replay", daemon=True)
 
     def __enter__(self) -> _Replay:
-        self._thread.start()
+        try:
+            with _later():
+                self._thread.start()
+        except BaseException:
+            self._end()
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._end()
+
+    def _end(self) -> None:
         self._stop.set()
         self._thread.join(10.0)
 
