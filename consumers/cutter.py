@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from consumers.codecs.examples import Codec, Decoded
+from consumers.codecs.wire import HEADERS_ROOM
 from consumers.records.ledger import Range
 from consumers.settings import Settings
 from consumers.transform import InputRecord, Partition
@@ -13,12 +14,10 @@ from stream_coreset.window import Window, WindowBuilder
 
 __all__ = ["WindowCutter", "largest_coreset_message", "ranges"]
 
-_HEADERS_ROOM = 65_536
-
 
 def largest_coreset_message(settings: Settings) -> int:
     """Bytes that a message of the coreset topic may take: the input's limit, and room for our headers."""
-    return settings.input.max_message_bytes + _HEADERS_ROOM
+    return settings.input.max_message_bytes + HEADERS_ROOM
 
 
 class WindowCutter:

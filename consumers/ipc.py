@@ -1,29 +1,21 @@
 """Arrow IPC streams that nobody vouches for: opened without copying, and refused before they can do harm.
 
-Arrow's reader takes buffers, offsets and lengths as the message states them. So every stream is walked first
-(framing, compression, what follows its end), then read, and every batch is fully validated and measured
-before anything looks at a value. Compressed bodies are refused outright: they are a decompression bomb in
-waiting, and Kafka's own compression does the same job for the whole message.
+Arrow's reader takes buffers, offsets and lengths as the message states them. So every stream is first
+walked by hand (see `consumers.ipc_guard`), then read, and every batch is measured and fully validated before
+anything looks at a value.
 """
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Iterator
-
 import pyarrow as pa
 from pyarrow import ipc
+
+from consumers.ipc_guard import SHARING, SLACK, IpcError, check_stream
 
 __all__ = ["IpcError", "count_fields", "read_stream", "write_stream"]
 
 MAX_FIELDS = 10_000
 MAX_DEPTH = 16
-# What alignment may add to each buffer, and what a reader may add in validity bitmaps it makes up.
-SLACK_PER_BUFFER = 128
-
-
-class IpcError(ValueError):
-    """The bytes are not an Arrow IPC stream that can be used; the message says why."""
 
 
 def read_stream(value: bytes) -> pa.Table:
@@ -36,15 +28,13 @@ def read_stream(value: bytes) -> pa.Table:
         or holds types that cannot be selected row by row.
     """
     try:
-        _refuse_compressed(value)
+        check_stream(value)
         with ipc.open_stream(pa.py_buffer(value)) as reader:
             _check_types(reader.schema)
-            batches = list(_checked(reader))
-            table = pa.Table.from_batches(batches, reader.schema)
-        _refuse_overlaps(table, len(value))
+            table = pa.Table.from_batches(_checked(reader, len(value)), reader.schema)
     except IpcError:
         raise
-    except (pa.ArrowException, ValueError, OSError, OverflowError, struct.error, MemoryError) as error:
+    except (pa.ArrowException, ValueError, OSError, OverflowError, MemoryError) as error:
         raise IpcError(f"not a readable Arrow IPC stream: {_short(error)}") from None
     return table
 
@@ -58,49 +48,37 @@ def write_stream(table: pa.Table) -> bytes:
     return value
 
 
-def _checked(reader: ipc.RecordBatchStreamReader) -> Iterator[pa.RecordBatch]:
+def _checked(reader: ipc.RecordBatchStreamReader, nbytes: int) -> list[pa.RecordBatch]:
+    """Read all batches, measure and validate them.
+
+    Columns that point at the same bytes, or dictionaries that grow with every batch, would make copies, and
+    take time, far beyond the size of the message. What a batch holds can be measured once its ends are
+    validated, and must be before every value is.
+    """
+    batches: list[pa.RecordBatch] = []
+    room, seen = SHARING * nbytes + SLACK, set[tuple[int, ...]]()
     for batch in reader:
+        batch.validate()
+        room -= sum(_holds(column, seen) for column in batch.columns)
+        if room < 0:
+            raise IpcError("its columns overlap: they hold more bytes than the message")
         batch.validate(full=True)
-        yield batch
+        batches.append(batch)
+    return batches
+
+
+def _holds(column: pa.Array, seen: set[tuple[int, ...]]) -> int:
+    """Return the bytes of a column; a dictionary counts when it is first seen."""
+    if not pa.types.is_dictionary(column.type):
+        return int(column.nbytes)
+    key = tuple(0 if buffer is None else buffer.address for buffer in column.dictionary.buffers())
+    nbytes = 0 if key in seen else column.dictionary.nbytes
+    seen.add(key)
+    return int(column.indices.nbytes + nbytes)
 
 
 def _short(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:200]
-
-
-def _refuse_compressed(value: bytes) -> None:
-    source = pa.BufferReader(value)
-    for message in ipc.MessageReader.open_stream(source):
-        if _compressed(message.type, message.metadata.to_pybytes()):
-            raise IpcError("compressed Arrow bodies are refused; let Kafka compress (compression.type)")
-    if source.tell() != len(value):
-        raise IpcError(f"{len(value) - source.tell()} bytes follow the end of the Arrow stream")
-
-
-def _compressed(kind: str, metadata: bytes) -> bool:
-    """Look for the table `compression` of a (dictionary) batch in a message's flatbuffer (Message.fbs)."""
-    if kind not in ("record batch", "dictionary"):
-        return False
-    header = _follow(metadata, _field(metadata, _follow(metadata, 0), 2))
-    if kind == "dictionary":
-        header = _follow(metadata, _field(metadata, header, 1))
-    return _field(metadata, header, 3) is not None
-
-
-def _follow(buffer: bytes, position: int | None) -> int:
-    if position is None:
-        raise IpcError("an Arrow message without a header")
-    offset: int = struct.unpack_from("<I", buffer, position)[0]
-    return position + offset
-
-
-def _field(buffer: bytes, table: int, index: int) -> int | None:
-    vtable = table - struct.unpack_from("<i", buffer, table)[0]
-    slot = 4 + 2 * index
-    if vtable < 0 or slot >= struct.unpack_from("<H", buffer, vtable)[0]:
-        return None
-    offset: int = struct.unpack_from("<H", buffer, vtable + slot)[0]
-    return table + offset if offset else None
 
 
 def _check_types(schema: pa.Schema) -> None:
@@ -146,9 +124,3 @@ def _count(kind: pa.DataType) -> int:
     if pa.types.is_dictionary(storage):
         return 1 + _count(storage.value_type)
     return 1 + sum(_count(child) for child in _children(storage))
-
-
-def _refuse_overlaps(table: pa.Table, nbytes: int) -> None:
-    """Two columns that point at the same bytes would make copies larger than the message."""
-    if table.nbytes > nbytes + SLACK_PER_BUFFER * table.num_columns:
-        raise IpcError("its columns overlap: they hold more bytes than the message")

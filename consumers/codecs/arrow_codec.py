@@ -9,7 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from consumers import ipc
-from consumers.codecs.arrow_layout import Layout, fingerprint, layout, unified, with_columns, without_ours
+from consumers.codecs.arrow_layout import content_of, fingerprint, unified, with_columns, without_ours
 from consumers.codecs.examples import (
     HEADER_PREFIX,
     Decoded,
@@ -25,6 +25,7 @@ from consumers.codecs.wire import (
     ExampleError,
     chained_weight,
     check_message,
+    check_output,
     dead,
     framed_size,
     kept_headers,
@@ -66,7 +67,7 @@ class ArrowCodec:
         """See `Codec`."""
         if not len(decoded.valid_rows):
             return OutputBound(0, 0)
-        size = self._layout(decoded)
+        size = decoded.content.layout
         rows = len(decoded.valid_rows)
         messages = -(-rows // size.rows_within(max_bytes))
         return OutputBound(size.content + rows * size.added + messages * size.base, size.base + size.row)
@@ -79,7 +80,7 @@ class ArrowCodec:
         whole = ipc.write_stream(table)
         if framed_size(decoded.record, len(whole), kept) <= max_bytes:
             return [Emission(whole, kept)]
-        each = self._layout(decoded).rows_within(max_bytes)
+        each = decoded.content.layout.rows_within(max_bytes)
         parts = (table.slice(start, each) for start in range(0, len(table), each))
         return [Emission(ipc.write_stream(part), kept) for part in parts]
 
@@ -87,7 +88,7 @@ class ArrowCodec:
         """See `Codec`."""
         if row is None or decoded.content is None:
             return decoded.record.value or b""
-        return ipc.write_stream(decoded.content.take([row]))
+        return ipc.write_stream(decoded.content.table.take([row]))
 
     def embedding(self, example: bytes) -> NDArray[np.float32] | None:
         """See `Codec`."""
@@ -112,7 +113,7 @@ class ArrowCodec:
 
     def fingerprint(self, decoded: Decoded, row: int) -> bytes:
         """See `Codec`."""
-        return fingerprint(decoded.record, without_ours(decoded.content), row)
+        return fingerprint(decoded.record, decoded.content.own, row)
 
     def _decode(self, record: InputRecord, value: bytes) -> Decoded:
         table = self._open(value)
@@ -124,10 +125,14 @@ class ArrowCodec:
             for r in found.rows[~usable]
         }
         errors = _row_errors(found.errors | bad)
-        if len(errors) * (table.schema.serialize().size + 2048) > MAX_DEAD_BYTES:
+        content = content_of(record, table)
+        check_output(content.layout.base + content.layout.row, self._settings)
+        if errors and len(errors) * (table.schema.serialize().size + 2048) > MAX_DEAD_BYTES:
             raise ExampleError("TooManyBadRows", f"{len(errors)} of {len(table)} rows cannot be used")
         kept = slice(None) if usable.all() else usable
-        return Decoded(record, len(table), found.values[kept], found.rows[kept], weights[kept], errors, table)
+        return Decoded(
+            record, len(table), found.values[kept], found.rows[kept], weights[kept], errors, content
+        )
 
     def _open(self, value: bytes) -> pa.Table:
         """Return the table of a message whose embedding column has the right type."""
@@ -171,9 +176,6 @@ class ArrowCodec:
         weights: NDArray[np.float64] = table.column(_WEIGHT).to_numpy().astype(np.float64)
         return weights[found.rows]
 
-    def _layout(self, decoded: Decoded) -> Layout:
-        return layout(decoded.record, without_ours(decoded.content))
-
     def _selected(
         self, decoded: Decoded, rows: NDArray[np.int64], columns: SampleColumns, order: NDArray[np.int64]
     ) -> pa.Table:
@@ -183,7 +185,7 @@ class ArrowCodec:
             sample_texts(decoded.record, int(rows[place]), columns, int(place), float(weights[place]))
             for place in order
         ]
-        return with_columns(without_ours(decoded.content).take(rows[order]), said)
+        return with_columns(decoded.content.own.take(rows[order]), said)
 
 
 def _row_errors(found: dict[int, ExampleError]) -> tuple[RowError, ...]:

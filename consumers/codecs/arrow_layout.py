@@ -9,14 +9,16 @@ import pyarrow.compute as pc
 
 from consumers import ipc
 from consumers.codecs.examples import HEADER_PREFIX
-from consumers.codecs.wire import framed_size, kept_headers, largest_texts, message_digest
+from consumers.codecs.wire import framed_size, kept_headers, largest_texts, message_digest, ours_size
 from consumers.transform import InputRecord
 
-__all__ = ["Layout", "fingerprint", "layout", "unified", "with_columns", "without_ours"]
+__all__ = ["Content", "Layout", "content_of", "fingerprint", "unified", "with_columns", "without_ours"]
 
 _NUMBERS = ("weight", "probability")
 # A node, three buffers and their padding in a batch; and the batch's own frame, written three times.
 _FIELD_BYTES, _FRAME_BYTES = 112, 1024
+# The fields that we add, as the schema describes them, and their share of a batch.
+_OURS_BYTES = 8 * (160 + _FIELD_BYTES)
 
 
 @dataclass(frozen=True)
@@ -33,16 +35,26 @@ class Layout:
         return max(1, (max_bytes - self.base) // self.row)
 
 
-def layout(record: InputRecord, table: pa.Table) -> Layout:
-    """Return the bounds for coreset messages of rows of `table`, one of `record`."""
-    schema = with_columns(table.slice(0, 0), []).schema
-    fields = ipc.count_fields(schema)
-    dictionaries = sum(_dictionary_bytes(column) for column in table.columns)
-    frame = schema.serialize().size + fields * _FIELD_BYTES + _FRAME_BYTES
+@dataclass(frozen=True, eq=False)
+class Content:
+    """The whole table of a message, its user's own columns of it, and how large their rows are."""
+
+    table: pa.Table
+    own: pa.Table
+    layout: Layout
+
+
+def content_of(record: InputRecord, table: pa.Table) -> Content:
+    """Measure the table of a message."""
+    own = without_ours(table)
+    columns = own.columns
+    fields = ipc.count_fields(own.schema)
+    frame = own.schema.serialize().size + fields * _FIELD_BYTES + _OURS_BYTES + _FRAME_BYTES
+    dictionaries = sum(_dictionary_bytes(column) for column in columns)
     base = framed_size(record, frame + dictionaries, kept_headers(record.headers))
-    added = 16 + sum(n + 4 for n in largest_texts(record.topic).values()) + fields // 8 + 1
-    row = added + sum(_row_bytes(column) for column in table.columns)
-    return Layout(base, row, added, sum(_content_bytes(column) for column in table.columns))
+    added = ours_size(record.topic) + fields // 8 + 1
+    row = added + sum(_row_bytes(column) for column in columns)
+    return Content(table, own, Layout(base, row, added, sum(_content_bytes(column) for column in columns)))
 
 
 def _is_dictionary(column: pa.ChunkedArray) -> bool:

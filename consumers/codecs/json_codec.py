@@ -22,11 +22,12 @@ from consumers.codecs.wire import (
     ExampleError,
     chained_weight,
     check_message,
+    check_output,
     dead,
     framed_size,
     kept_headers,
-    largest_texts,
     message_digest,
+    ours_size,
     read_texts,
     sample_texts,
     why_unusable,
@@ -56,6 +57,7 @@ class JsonCodec:
         """See `Codec`."""
         try:
             vector = self._vector(check_message(record, self._settings))
+            check_output(_largest(record), self._settings)
             weight = chained_weight(record.headers) if self._settings.chain else 1.0
         except ExampleError as error:
             return dead(record, self._settings.dimension, error)
@@ -65,9 +67,7 @@ class JsonCodec:
         """See `Codec`."""
         if not len(decoded.valid_rows):
             return OutputBound(0, 0)
-        record = decoded.record
-        ours = tuple((HEADER_PREFIX + k, b"." * n) for k, n in largest_texts(record.topic).items())
-        bound = framed_size(record, len(record.value or b""), kept_headers(record.headers) + ours)
+        bound = _largest(decoded.record)
         return OutputBound(bound, bound)
 
     def emit(self, decoded: Decoded, rows: Rows, columns: SampleColumns, max_bytes: int) -> list[Emission]:
@@ -116,6 +116,11 @@ class JsonCodec:
         if not (np.abs(vector).max() <= 1e15 and vector @ vector <= MAX_SQUARED_NORM):
             raise why_unusable(vector)
         return vector.astype(np.float32)
+
+
+def _largest(record: InputRecord) -> int:
+    kept = kept_headers(record.headers)
+    return framed_size(record, len(record.value or b""), kept) + ours_size(record.topic)
 
 
 def _object(value: bytes) -> dict[str, Any]:

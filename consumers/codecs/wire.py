@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 
@@ -16,15 +17,18 @@ from consumers.settings import Input
 from consumers.transform import InputRecord
 
 __all__ = [
+    "HEADERS_ROOM",
     "MAX_SQUARED_NORM",
     "ExampleError",
     "chained_weight",
     "check_message",
+    "check_output",
     "dead",
     "framed_size",
     "kept_headers",
     "largest_texts",
     "message_digest",
+    "ours_size",
     "read_texts",
     "refuse_ours",
     "sample_texts",
@@ -32,6 +36,8 @@ __all__ = [
     "why_unusable",
 ]
 
+# What the largest message of the coreset topic may have more than the largest of the input.
+HEADERS_ROOM = 65_536
 # An embedding longer than 1e15 would overflow float32 in squared distances and their sums.
 MAX_SQUARED_NORM = 1e30
 _MAX_CHAINED_WEIGHT = 1e100
@@ -65,6 +71,18 @@ def check_message(record: InputRecord, settings: Input) -> bytes:
     if not settings.chain:
         refuse_ours((name for name, _ in record.headers), "header")
     return record.value
+
+
+def check_output(nbytes: int, settings: Input) -> None:
+    """ExampleError where a message could become one that the coreset topic refuses.
+
+    It has to be known before the draw: a refusal after it would make the retry condition on the draw.
+    """
+    limit = settings.max_message_bytes + HEADERS_ROOM
+    if nbytes > limit:
+        raise ExampleError(
+            "TooLarge", f"a coreset message of it could take {nbytes} bytes, the limit is {limit}"
+        )
 
 
 def refuse_ours(names: Iterable[str], what: str) -> None:
@@ -160,6 +178,13 @@ def largest_texts(topic: str) -> dict[str, int]:
     numbers = dict.fromkeys(("weight", "probability", "cluster", "clusters"), _NUMBER)
     places = {"window": len(topic) + 32, "source": len(topic) + 54}
     return {**numbers, **places, "rank": _NUMBER, "why": _WHY}
+
+
+@lru_cache(maxsize=64)
+def ours_size(topic: str) -> int:
+    """Return the most bytes that the headers of `sample_texts` add to a message."""
+    texts = largest_texts(topic).items()
+    return sum(_HEADER_FRAME + len(HEADER_PREFIX) + len(name) + nbytes for name, nbytes in texts)
 
 
 def kept_headers(headers: Headers) -> Headers:

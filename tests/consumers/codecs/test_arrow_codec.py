@@ -313,3 +313,13 @@ def test_the_largest_message_with_its_columns_fits() -> None:
     decoded = decode(pa.table({"embedding": vectors([[1, 2, 3]]), "text": [text]}))
     assert decoded.errors == ()
     assert CODEC.largest_output(decoded, LIMIT).single <= LIMIT
+
+
+def test_a_message_whose_rows_could_become_too_large_is_dead_before_the_draw() -> None:
+    """Thousands of columns: eight bytes of padding each are more than the room that the coreset has."""
+    fields = {f"{i:x}": pa.array([1], pa.int8()) for i in range(2000)}
+    value = stream(pa.table({"embedding": vectors([[1, 2, 3]]), **fields}))
+    tight = codec_for(Input(dimension=3, format="arrow", max_message_bytes=len(value) + 100))
+    decoded = tight.decode(record(value))
+    assert [(e.row, e.exception) for e in decoded.errors] == [(None, "TooLarge")]
+    assert decoded.rows == 1

@@ -251,3 +251,8 @@ def test_why_has_no_more_than_its_numbers() -> None:
     decoded = CODEC.decode(record(b'{"embedding": [1, 2, 3]}'))
     (emission,) = CODEC.emit(decoded, [0], columns(1, distances=np.array([math.pi])), LIMIT)
     assert dict(emission.headers)["coreset-why"].startswith(b"distance=3.14159 ")
+
+
+def test_headers_that_would_not_fit_the_coreset_are_dead_before_the_draw() -> None:
+    many = tuple(("", b"") for _ in range(200_000))
+    assert said(CODEC.decode(record(b'{"embedding": [1, 2, 3]}', many)))[1] == "TooLarge"

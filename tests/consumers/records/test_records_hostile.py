@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consumers import ipc
+from consumers.ipc_guard import _Walk
 from consumers.records import (
     ClustersAssembler,
     LedgerEntry,
@@ -178,8 +179,62 @@ def test_what_follows_the_end_is_refused() -> None:
 
 def test_columns_that_share_bytes_are_refused() -> None:
     """Columns that point at one buffer would be as many copies of it when rows are taken."""
-    zeros = pa.array(np.zeros(1000))
-    table = pa.table({f"c{i}": zeros for i in range(50)})
-    ipc._refuse_overlaps(table, 50 * 8000)
+    table = pa.table({f"c{i}": np.zeros(1000) for i in range(200)})
+    value = bytearray(ipc.write_stream(table))
+    metadata = list(pa.ipc.MessageReader.open_stream(pa.py_buffer(bytes(value))))[1].metadata.to_pybytes()
+    at = bytes(value).index(metadata)
+    # each column has two buffers of (offset, length), validity and data: let all data begin at 0
+    first = bytes(value).index(bytes(24) + (8000).to_bytes(8, "little"), at)
+    for column in range(200):
+        position = first + 16 + 32 * column
+        assert int.from_bytes(value[position : position + 8], "little") == 8000 * column
+        value[position : position + 8] = bytes(8)
+    body = bytes(value).index((200 * 8000).to_bytes(8, "little"), at)
+    value[body : body + 8] = (8000).to_bytes(8, "little")
     with pytest.raises(ipc.IpcError, match="overlap"):
-        ipc._refuse_overlaps(table, 8000)
+        ipc.read_stream(bytes(value[: at + len(metadata) + 8000]))
+
+
+def test_a_dictionary_may_serve_many_batches() -> None:
+    words = pa.array(["x" * 1000 + str(i) for i in range(100)])
+    batch = pa.record_batch({"a": pa.DictionaryArray.from_arrays(pa.array([1, 2], pa.int8()), words)})
+    value = ipc.write_stream(pa.Table.from_batches([batch] * 50))
+    assert len(value) < 150_000
+    assert len(ipc.read_stream(value)) == 100
+
+
+def test_metadata_that_is_shared_many_times_is_refused() -> None:
+    """A thousand entries that point at one long text would be as many copies of it."""
+    many = {"long": "x" * 50_000, **{f"k{i}": "" for i in range(1000)}}
+    value = bytearray(ipc.write_stream(pa.table({"a": [1]}).replace_schema_metadata(many)))
+    assert len(ipc.read_stream(bytes(value))) == 1
+    start = 8
+    walk = _Walk(bytes(value[start:]), 10**9)
+    found = walk.field(walk.table(walk.follow(0), 2), 2)
+    assert found is not None
+    vector = walk.follow(found)
+    slots = [vector + 4 + 4 * i for i in range(len(many))]
+    target = walk.follow(slots[0])
+    for slot in slots:
+        value[start + slot : start + slot + 4] = (target - slot).to_bytes(4, "little")
+    with pytest.raises(ipc.IpcError, match="more than it holds"):
+        ipc.read_stream(bytes(value))
+
+
+def test_fields_that_are_their_own_grandchildren_are_refused() -> None:
+    kind = pa.int8()
+    for _ in range(18):
+        kind = pa.struct([("a", kind), ("b", pa.int8())])
+    value = bytearray(ipc.write_stream(pa.table({"a": pa.nulls(1, kind)})))
+    start, walk = 8, _Walk(bytes(value[8:]), 10**9)
+    owner, index = walk.table(walk.follow(0), 2), 1
+    for _ in range(17):
+        vector = walk.follow(walk.field(owner, index) or 0)
+        slots = [vector + 4 + 4 * i for i in range(int.from_bytes(value[start + vector :][:4], "little"))]
+        nested = max(slots, key=lambda slot: sum(1 for _ in walk.elements(walk.follow(slot), 5)))
+        owner, index = walk.follow(nested), 5
+        for slot in slots:
+            assert owner > slot
+            value[start + slot : start + slot + 4] = (owner - slot).to_bytes(4, "little")
+    with pytest.raises(ipc.IpcError, match="more than it holds"):
+        ipc.read_stream(bytes(value))
