@@ -11,13 +11,14 @@ from typing import Any
 from kafka import errors as kafka_errors
 
 from consumers.audit.books import Books
-from consumers.audit.report import AuditReport
+from consumers.audit.report import AuditReport, Violations
+from consumers.audit.versions import check_versions
 from consumers.clients import admin_client, plain_consumer
 from consumers.codecs import Codec, codec_for
 from consumers.connecting import mended_by_a_person
 from consumers.errors import BrokerError
-from consumers.reader import offset_range, read_to_end
-from consumers.records import ClustersAssembler, RecordError
+from consumers.reader import Isolation, offset_range, read_to_end
+from consumers.records import RecordError
 from consumers.records.dead_letters import read_dead_letter
 from consumers.records.ledger import LedgerEntry
 from consumers.settings import Settings
@@ -26,6 +27,8 @@ from consumers.transform import Partition
 __all__ = ["audit"]
 
 Progress = Callable[[str], None]
+_GRACE_SECONDS = 5.0
+_AGAIN_SECONDS = 0.1
 
 
 def _silent(_: str) -> None:
@@ -66,9 +69,10 @@ def _audit(settings: Settings, progress: Progress) -> AuditReport:
         committed, running = _group(settings, admin)  # first: the ledger can only be further
         _check_transactions(settings, admin, books)
     progress("reading the ledger")
-    _read_ledger(settings, books)
+    books.add_ledger(_read_ledger(settings, books.violations))
     books.check_offsets(committed, running=running)
     progress("reading the coreset")
+    _settle(settings, books.violations, settings.topic("coreset"), settings.topic("dead_letters"))
     cut_into = _read_coreset(settings, codec, books)
     progress("reading the dead letters")
     cut_into |= _read_dead_letters(settings, books)
@@ -76,7 +80,12 @@ def _audit(settings: Settings, progress: Progress) -> AuditReport:
     books.judge_only(whole)
     progress("reading the input again")
     _read_input(settings, codec, books, progress)
-    versions = _read_clusters(settings, books)
+    progress("reading the clusters")
+    clusters = read_to_end(settings, settings.topic("clusters"))
+    versions = check_versions(clusters, settings.input.dimension, books.violations)
+    if books.strange_windows:
+        _settle(settings, books.violations, settings.topic("windows"))
+        books.committed_since(entry.window for entry in _read_ledger(settings, Violations()))
     tests = books.close()
     checked = {"windows checked": len(whole), "ranges checked": _spans(books, whole)}
     facts = {**books.totals(), "clusters versions": versions, **checked}
@@ -111,14 +120,40 @@ def _check_transactions(settings: Settings, admin: Any, books: Books) -> None:
             books.violations.add(f"a transaction of {name} has been open for {age:.0f} s")
 
 
-def _read_ledger(settings: Settings, books: Books) -> None:
+def _settle(settings: Settings, violations: Violations, *topics: str) -> None:
+    """Wait until every transaction that has written to the topics by now has been decided.
+
+    While one is open, readers do not see what others committed after its first record. One whose process has
+    died ends by its timeout.
+    """
+    written = {topic: _ends(settings, topic, "read_uncommitted") for topic in topics}
+    until = time.monotonic() + 2 * settings.transaction_timeout_seconds + _GRACE_SECONDS
+    for topic, ends in written.items():
+        while not _reached(_ends(settings, topic, "read_committed"), ends):
+            if time.monotonic() > until:
+                violations.add(f"a transaction that has written to {topic} stays open")
+                break
+            time.sleep(_AGAIN_SECONDS)
+
+
+def _ends(settings: Settings, topic: str, isolation: Isolation) -> dict[Partition, int]:
+    with closing(plain_consumer(settings, isolation)) as consumer:
+        _, ends = offset_range(consumer, topic)
+    return {(one.topic, one.partition): offset for one, offset in ends.items()}
+
+
+def _reached(ends: Mapping[Partition, int], wanted: Mapping[Partition, int]) -> bool:
+    return all(ends.get(partition, 0) >= offset for partition, offset in wanted.items())
+
+
+def _read_ledger(settings: Settings, violations: Violations) -> list[LedgerEntry]:
     entries = []
     for record in read_to_end(settings, settings.topic("windows")):
         try:
             entries.append(LedgerEntry.decode(record.value))
         except RecordError as error:
-            books.violations.add(f"the ledger at offset {record.offset}: {error}")
-    books.add_ledger(entries)
+            violations.add(f"the ledger at offset {record.offset}: {error}")
+    return entries
 
 
 def _read_coreset(settings: Settings, codec: Codec, books: Books) -> set[str]:
@@ -174,24 +209,6 @@ def _read_input(settings: Settings, codec: Codec, books: Books, progress: Progre
             books.add_input(codec.decode(record))
         if count and count % 100_000 == 0:
             progress(f"{count:,} messages of the input read again")
-
-
-def _read_clusters(settings: Settings, books: Books) -> int:
-    """Versions must rise and be whole; how many are held."""
-    assembler, last, count = ClustersAssembler(settings.input.dimension), 0, 0
-    for record in read_to_end(settings, settings.topic("clusters")):
-        try:
-            publication = assembler.feed(record.key, record.value)
-        except RecordError as error:
-            books.violations.add(f"the clusters at offset {record.offset}: {error}")
-            continue
-        if publication is None:
-            continue
-        count += 1
-        if publication.clusters.version <= last:
-            books.violations.add(f"clusters version {publication.clusters.version} follows {last}")
-        last = publication.clusters.version
-    return count
 
 
 def _whole(books: Books, held: Mapping[Partition, int], cut_into: set[str]) -> list[str]:

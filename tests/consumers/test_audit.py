@@ -10,10 +10,14 @@ from support.loop import Loop, blobs, example, settings
 
 from consumers.audit.bias import MIN_GROUPS, bias_tests
 from consumers.audit.books import Books
+from consumers.audit.report import Violations
+from consumers.audit.versions import check_versions
 from consumers.codecs import codec_for
 from consumers.records.dead_letters import read_dead_letter
 from consumers.records.ledger import LedgerEntry, Range, emitted_digest
+from consumers.records.publication import Publication, encode_publication
 from consumers.transform import InputRecord
+from stream_coreset.clusters import Clusters
 
 
 class Deployment:
@@ -145,6 +149,53 @@ def test_an_example_of_a_window_that_nobody_knows(it):
     emitted = it.emitted()
     emitted[11] = replace(emitted[11], window="examples/0/77")
     it.finds("names a window", emitted)
+
+
+def test_a_window_that_was_committed_while_the_audit_ran_is_not_judged(it):
+    newest = it.ledger.pop()
+    it.committed = {("examples", 0): newest.ranges[0].start}
+    it.running = True
+    books = Books(it.codec, 2, many_rows=False)
+    books.add_ledger(it.ledger)
+    books.add_emitted(it.emitted())
+    assert books.strange_windows <= {newest.window}
+    books.committed_since([newest.window])
+    books.add_dead_letter(it.dead[0])
+    for record in it.input[: newest.ranges[0].start]:
+        books.add_input(it.codec.decode(record))
+    books.close()
+    assert books.violations.sentences() == ()
+
+
+def clusters(version):
+    centers = np.zeros((2, 2), np.float32)
+    one, unknown = np.ones(2), np.full(2, np.nan)
+    ids, zeros = np.arange(2), np.zeros(2, int)
+    given = Clusters(version, "", ids, zeros, centers, one, unknown, unknown, unknown, np.nan, one)
+    records = encode_publication(Publication(given, "a" * 64, np.zeros(0, int), 0.2, None, 1))
+    return [InputRecord("c", 0, version, key, value) for key, value in records]
+
+
+def test_versions_that_rise_and_are_whole():
+    found = Violations()
+    assert check_versions([*clusters(1), *clusters(2), *clusters(5)], 2, found) == 3
+    assert found.count == 0
+
+
+@pytest.mark.parametrize("versions", [(1, 2, 2), (1, 3, 2)])
+def test_a_version_that_goes_back_or_comes_twice(versions):
+    found = Violations()
+    check_versions([record for version in versions for record in clusters(version)], 2, found)
+    assert any(f"clusters version 2 follows {versions[1]}" in sentence for sentence in found.sentences())
+
+
+def test_a_damaged_version():
+    first, head = clusters(1)
+    spoiled = bytearray(first.value)
+    spoiled[-20] ^= 1
+    found = Violations()
+    assert check_versions([replace(first, value=bytes(spoiled)), head], 2, found) == 0
+    assert "digest does not match" in found.sentences()[0]
 
 
 def test_counts_that_are_wrong(it):
