@@ -75,12 +75,13 @@ def _test(about: str, rows: NDArray[np.float64], limit: float) -> BiasTest:
 
 def _groups(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     """Consecutive windows merged until they expect ten draws; what is left joins the last group."""
-    starts, draws = [0], 0.0
-    for place, s in enumerate(rows[:, 0].tolist()):
-        draws += s
-        if draws >= _DRAWS_A_GROUP:
-            starts.append(place + 1)
-            draws = 0.0
-    if len(starts) > 1:
-        starts.pop()  # where the group after the last whole one begins, or nothing does
-    return np.add.reduceat(rows, starts) if len(rows) else rows
+    groups: list[NDArray[np.float64]] = []
+    open_group = np.zeros(3)
+    for row in rows:
+        open_group = open_group + row
+        if open_group[0] >= _DRAWS_A_GROUP:
+            groups.append(open_group)
+            open_group = np.zeros(3)
+    if open_group[0] > 0:
+        groups.append((groups.pop() if groups else 0) + open_group)
+    return np.array(groups).reshape(-1, 3)

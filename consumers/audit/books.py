@@ -1,22 +1,42 @@
 """The invariants themselves, checked record by record; knows no Kafka.
 
-Order of use: `add_ledger`; `check_offsets`; `add_emitted` and `add_dead_letter` for every record of theirs;
-`judge_only`, where retention has deleted something; `add_input` for every message of the input; `close`.
+Order of use: `add_ledger`; `add_emitted` and `add_dead_letter` for every record of theirs; `judge_only`,
+where retention has deleted something; `add_input` for every message of the input; `close`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
 
-from consumers.audit.account import Account
+import numpy as np
+from numpy.typing import NDArray
+
 from consumers.audit.bias import BiasTest, bias_tests
-from consumers.audit.coverage import Coverage, named
 from consumers.audit.report import Violations
 from consumers.codecs import Codec, Decoded, EmittedExample
-from consumers.records.ledger import LedgerEntry, source_id
+from consumers.records.ledger import LedgerEntry, Range, emitted_digest, parse_source, source_id
 from consumers.transform import Partition
 
 __all__ = ["Books"]
+
+_RELATIVE = 1e-9  # float64 texts are exact; sums may be added up in another order
+
+
+@dataclass
+class _Account:
+    """What is known of one window."""
+
+    entry: LedgerEntry
+    examples: dict[str, list[EmittedExample]] = field(default_factory=dict)
+    errors: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    sizes: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    by_partition: dict[Partition, tuple[float, float]] = field(default_factory=dict)
+    valid: int = 0
+    dead: int = 0
 
 
 class Books:
@@ -30,118 +50,102 @@ class Books:
         Of the embeddings.
     many_rows : bool
         Whether a message holds many examples.
-    running : bool
-        Whether the service goes on meanwhile: what is read later may be newer than the ledger.
-    compacted : bool
-        Whether messages of the input may vanish later: windows that have lost some are not judged.
     """
 
-    def __init__(
-        self, codec: Codec, dimension: int, *, many_rows: bool, running: bool = False, compacted: bool = False
-    ) -> None:
+    def __init__(self, codec: Codec, dimension: int, *, many_rows: bool) -> None:
         self._codec = codec
         self._dimension = dimension
         self._many_rows = many_rows
-        self._running = running
-        self._compacted = compacted
-        self._trimmed = False
-        self._accounts: list[Account] = []
-        self._by_window: dict[str, int] = {}
+        self._accounts: dict[str, _Account] = {}
+        self._starts: dict[Partition, list[int]] = {}
+        self._ranges: dict[Partition, list[tuple[Range, _Account]]] = {}
         self._dead_letters: set[str] = set()
-        self._judged: set[int] | None = None
-        self.coverage = Coverage([])
+        self._strange: dict[str, str] = {}
+        self._judged: set[str] | None = None
         self.violations = Violations()
 
-    def add_ledger(self, entries: Iterable[LedgerEntry], *, trimmed: bool = False) -> None:
-        """Take the ledger in the order in which it was written: no window twice, no overlap (invariant 1).
-
-        With `trimmed`, its beginning has been deleted.
-        """
-        self._trimmed = trimmed
+    def add_ledger(self, entries: Sequence[LedgerEntry]) -> None:
+        """Take the ledger in the order in which it was written: no window twice, no overlap (invariant 1)."""
+        found: dict[Partition, list[tuple[Range, _Account]]] = defaultdict(list)
         for entry in entries:
-            if entry.window in self._by_window:
+            if entry.window in self._accounts:
                 self.violations.add(f"window {entry.window} is in the ledger twice")
                 continue
-            self._by_window[entry.window] = len(self._accounts)
-            self._accounts.append(Account(entry, self._dimension))
-        self.coverage = Coverage(self.entries())
-        self._complain(self.coverage.overlaps())
-
-    def check_offsets(self, committed: Mapping[Partition, int]) -> None:
-        """Compare the group's offsets, read before the ledger, with its ends (invariant 5)."""
-        self._complain(self.coverage.wrong_offsets(committed, running=self._running))
+            account = self._accounts[entry.window] = _Account(entry)
+            account.errors, account.sizes = np.zeros((2, self._dimension + 2))
+            for part in entry.ranges:
+                found[part.topic, part.partition].append((part, account))
+        for partition, parts in found.items():
+            parts.sort(key=lambda one: one[0].start)
+            self._check_tiling(partition, [part for part, _ in parts])
+            self._starts[partition] = [part.start for part, _ in parts]
+        self._ranges = dict(found)
 
     def add_emitted(self, examples: Iterable[EmittedExample]) -> None:
         """Take examples of the coreset (invariant 3)."""
         for example in examples:
-            place = self._by_window.get(example.window)
-            if place is not None:
-                self._complain(self._accounts[place].add_example(example))
-            elif not self._beyond(example.window):
-                self.violations.add(f"example {example.source} names a window that the ledger does not have")
+            account = self._accounts.get(example.window)
+            if account is None:
+                self._strange.setdefault(example.window, example.source)
+                continue
+            account.examples.setdefault(example.source, []).append(example)
+            self._check_weight(example, account.entry)
 
     def add_dead_letter(self, source: str) -> None:
         """Take a dead letter."""
-        place = self.place(source)
-        if place is None or (place not in range(len(self._accounts)) and not self._beyond(source)):
-            self.violations.add(f"{source} is a dead letter, but no window of the ledger covers it")
-        elif source in self._dead_letters:
+        if source in self._dead_letters:
             self.violations.add(f"{source} is a dead letter twice")
-        elif 0 <= place < len(self._accounts):
-            self._dead_letters.add(source)
-            self._accounts[place].letters += 1
-
-    def judge_only(self, places: Iterable[int]) -> None:
-        """Judge only the windows at these places of the ledger: of the others something has been deleted."""
-        self._judged = set(places)
+        self._dead_letters.add(source)
 
     def add_input(self, decoded: Decoded) -> None:
         """Take a message of the input (invariants 1, 2, 3 and the sums of 4)."""
         record = decoded.record
         partition = (record.topic, record.partition)
-        place = self.coverage.at(partition, record.offset)
-        if place is not None and self._is_judged(place):
-            self._check_dead(decoded)
-            account = self._accounts[place]
-            self._complain(account.add_input(decoded, self._codec, many_rows=self._many_rows))
-        elif place is None and self.coverage.in_gap(partition, record.offset):
-            self.violations.add(f"{named(partition)}/{record.offset} lies in a gap of the ledger")
+        found = self._window_of(partition, record.offset)
+        if found is None:
+            if self._within(partition, record.offset):
+                self.violations.add(f"{source_id(*partition, record.offset)} lies in a gap of the ledger")
+            return
+        if not self._is_judged(found):
+            return
+        found.valid += len(decoded.valid_rows)
+        found.dead += len(decoded.errors)
+        self._check_dead(decoded)
+        self._add_up(decoded, found, partition)
+
+    def judge_only(self, windows: Iterable[str]) -> None:
+        """Judge only these windows: of the others something has been deleted."""
+        self._judged = set(windows)
+
+    @property
+    def strange_windows(self) -> set[str]:
+        """Windows that examples name and the ledger does not have, or not yet."""
+        return set(self._strange)
+
+    def committed_since(self, windows: Iterable[str]) -> None:
+        """Take note of windows that came into the ledger after it was read: they are not judged."""
+        for window in windows:
+            self._strange.pop(window, None)
 
     def close(self) -> list[BiasTest]:
         """Check what needs everything to have been read; the tests of invariant 4."""
-        accounts = [self._accounts[place] for place in self.checked()]
+        for source in self._strange.values():
+            self.violations.add(f"example {source} names a window that the ledger does not have")
+        accounts = [account for account in self._accounts.values() if self._is_judged(account)]
         for account in accounts:
-            self._complain(account.check())
+            self._check_account(account)
         tests = bias_tests(self._errors(accounts)) if accounts else []
-        self._complain(test.sentence() for test in tests if test.biased)
+        for test in tests:
+            if test.biased:
+                self.violations.add(
+                    f"weights are biased: {test.about} is off by {test.z:+.1f} standard errors "
+                    f"over {test.groups} groups of windows, where chance allows {test.limit:.1f}"
+                )
         return tests
-
-    def checked(self) -> list[int]:
-        """Places of the windows that are judged, of which the input still has everything."""
-        return [
-            place
-            for place, account in enumerate(self._accounts)
-            if self._is_judged(place) and not (self._compacted and account.unread)
-        ]
-
-    def place(self, source: str) -> int | None:
-        """Place in the ledger of a source id or window id, see `Coverage.place`; None where it has none."""
-        try:
-            return self.coverage.place(source)
-        except ValueError:
-            return None
-
-    def short(self) -> set[int]:
-        """Places of the windows with fewer examples or dead letters than the ledger says."""
-        return {place for place, account in enumerate(self._accounts) if account.short}
-
-    def entries(self) -> Sequence[LedgerEntry]:
-        """The entries of the ledger, in their order."""
-        return [account.entry for account in self._accounts]
 
     def totals(self) -> dict[str, int]:
         """Windows, and the examples that their entries account for."""
-        entries = self.entries()
+        entries = [account.entry for account in self._accounts.values()]
         return {
             "windows": len(entries),
             "examples": sum(entry.valid for entry in entries),
@@ -149,23 +153,65 @@ class Books:
             "emitted": sum(entry.emitted for entry in entries),
         }
 
-    def _complain(self, sentences: Iterable[str]) -> None:
-        for sentence in sentences:
-            self.violations.add(sentence)
+    def entries(self) -> Iterator[LedgerEntry]:
+        """The entries of the ledger, in their order."""
+        return (account.entry for account in self._accounts.values())
 
-    def _beyond(self, source: str) -> bool:
-        """Whether something may rightly be unknown: older than what is left of the ledger, or newer."""
-        place = self.place(source)
-        if self._trimmed and place == len(self._accounts):
-            return self._running or self._unknown_partition(source)
-        return (self._trimmed and place == -1) or (self._running and place == len(self._accounts))
+    def ends(self) -> dict[Partition, int]:
+        """Where the ledger ends in each partition."""
+        return {partition: max(part.end for part, _ in parts) for partition, parts in self._ranges.items()}
 
-    def _unknown_partition(self, source: str) -> bool:
-        topic, partition, *_ = source.split("/")
-        return (topic, int(partition)) not in self.coverage.ends
+    def starts(self) -> dict[Partition, int]:
+        """Where the ledger begins in each partition."""
+        return {partition: starts[0] for partition, starts in self._starts.items()}
 
-    def _is_judged(self, place: int) -> bool:
-        return self._judged is None or place in self._judged
+    def check_offsets(self, committed: Mapping[Partition, int], *, running: bool) -> None:
+        """Compare the group's offsets, read before the ledger, with its ends (invariant 5)."""
+        for partition, end in self.ends().items():
+            offset = committed.get(partition)
+            name = "/".join(map(str, partition))
+            if offset is None:
+                self.violations.add(f"the ledger knows {name}, but the group has no offset for it")
+            elif offset > end:
+                self.violations.add(f"the group is at {offset} in {name}, but the ledger ends at {end}")
+            elif offset < end and not running:
+                self.violations.add(f"the ledger ends at {end} in {name}, but the group is at {offset} only")
+
+    def window_of(self, source: str) -> str | None:
+        """The window that a source id belongs to, None where the ledger does not cover it."""
+        topic, partition, offset, _ = parse_source(source)
+        account = self._window_of((topic, partition), offset)
+        return None if account is None else account.entry.window
+
+    def _is_judged(self, account: _Account) -> bool:
+        return self._judged is None or account.entry.window in self._judged
+
+    def _check_tiling(self, partition: Partition, parts: Sequence[Range]) -> None:
+        for before, after in pairwise(parts):
+            if after.start < before.end:
+                name = "/".join(map(str, partition))
+                self.violations.add(
+                    f"ranges {before.start}-{before.end} and {after.start}-{after.end} of {name} overlap"
+                )
+
+    def _window_of(self, partition: Partition, offset: int) -> _Account | None:
+        place = bisect_right(self._starts.get(partition, []), offset) - 1
+        if place < 0:
+            return None
+        part, account = self._ranges[partition][place]
+        return account if offset < part.end else None
+
+    def _within(self, partition: Partition, offset: int) -> bool:
+        starts = self._starts.get(partition)
+        return starts is not None and starts[0] <= offset < self.ends()[partition]
+
+    def _check_weight(self, example: EmittedExample, entry: LedgerEntry) -> None:
+        if not abs(example.weight * example.probability - 1) <= _RELATIVE:
+            self.violations.add(f"{example.source}: its weight is not 1 over its probability")
+        if entry.design != "iid" and example.probability > 1 + _RELATIVE:
+            self.violations.add(f"{example.source}: its inclusion probability is above 1")
+        if example.clusters != entry.clusters_version:
+            self.violations.add(f"{example.source}: made by another version of the clusters than its window")
 
     def _check_dead(self, decoded: Decoded) -> None:
         record = decoded.record
@@ -174,22 +220,78 @@ class Books:
             if source not in self._dead_letters:
                 self.violations.add(f"{source} cannot be used, but is no dead letter")
 
-    def _errors(self, accounts: Collection[Account]) -> dict[str, Iterator[tuple[float, float, float]]]:
-        """By quantity, one at a time: together they would take a lot of memory."""
-        coordinates = [f"coordinate {i}" for i in range(self._dimension)]
-        names = ["the sum of the weights", *coordinates, "payload bytes"]
-        errors = {name: _quantity(accounts, i) for i, name in enumerate(names)}
+    def _add_up(self, decoded: Decoded, account: _Account, partition: Partition) -> None:
+        """Sums over the stream, and over the sample, of one, each coordinate and the payload's bytes."""
+        n = len(decoded.valid_rows)
+        if not n:
+            return
+        record = decoded.record
+        each_bytes = len(record.value or b"") / max(1, decoded.rows)
+        values = np.column_stack([np.ones(n), decoded.embeddings, np.full(n, each_bytes)]).astype(np.float64)
+        drawn = self._drawn(decoded, account)
+        account.errors += drawn @ values - values.sum(axis=0)
+        account.sizes += np.abs(values).sum(axis=0)
+        error, size = account.by_partition.get(partition, (0.0, 0.0))
+        account.by_partition[partition] = error + float(drawn.sum()) - n, size + n
+
+    def _drawn(self, decoded: Decoded, account: _Account) -> NDArray[np.float64]:
+        """(n,) weight of each usable row in the sample, 0 where it was not drawn; its payload is compared."""
+        record = decoded.record
+        weights = np.zeros(len(decoded.valid_rows))
+        for place, row in enumerate(decoded.valid_rows):
+            number = int(row) if self._many_rows else None
+            source = source_id(record.topic, record.partition, record.offset, number)
+            for example in account.examples.get(source, ()):
+                weights[place] += example.weight / decoded.weights[place]
+                if example.fingerprint != self._codec.fingerprint(decoded, int(row)):
+                    self.violations.add(f"{source}: what was emitted is not what was read")
+        return weights
+
+    def _check_account(self, account: _Account) -> None:
+        entry, said = account.entry, f"window {account.entry.window}"
+        examples = [example for same in account.examples.values() for example in same]
+        if (account.valid, account.dead) != (entry.valid, entry.dead):
+            found, claimed = f"{account.valid} usable and {account.dead}", f"{entry.valid} and {entry.dead}"
+            self.violations.add(f"{said}: {found} dead examples, the ledger says {claimed}")
+        if len(examples) != entry.emitted:
+            self.violations.add(f"{said}: {len(examples)} examples emitted, the ledger says {entry.emitted}")
+        if emitted_digest(example.source for example in examples) != entry.emitted_digest:
+            self.violations.add(f"{said}: the digest of its examples is not that of the ledger")
+        if sorted(example.rank for example in examples) != list(range(len(examples))):
+            self.violations.add(f"{said}: the ranks of its examples are not 0 to {len(examples) - 1}")
+        if entry.design != "iid" and any(len(same) > 1 for same in account.examples.values()):
+            self.violations.add(f"{said}: an example was emitted twice")
+        if any(not _inside(example.source, entry) for example in examples):
+            self.violations.add(f"{said}: an example from outside of its ranges")
+        total = account.errors[0] + account.valid
+        if abs(total - entry.weight_sum) > _RELATIVE * max(1.0, entry.weight_sum):
+            self.violations.add(
+                f"{said}: its weights sum to {total:.6g}, the ledger says {entry.weight_sum:.6g}"
+            )
+
+    def _errors(self, accounts: Sequence[_Account]) -> dict[str, list[tuple[float, float, float]]]:
+        names = [
+            "the sum of the weights",
+            *(f"coordinate {i}" for i in range(self._dimension)),
+            "payload bytes",
+        ]
+        errors = {
+            name: [(one.entry.s, float(one.errors[i]), float(one.sizes[i])) for one in accounts]
+            for i, name in enumerate(names)
+        }
         for partition in sorted({partition for one in accounts for partition in one.by_partition}):
-            errors[f"partition {named(partition)}"] = _of_partition(accounts, partition)
+            errors[f"partition {'/'.join(map(str, partition))}"] = [
+                (one.entry.s * n / max(1, one.valid), error, n)
+                for one in accounts
+                if partition in one.by_partition
+                for error, n in [one.by_partition[partition]]
+            ]
         return errors
 
 
-def _quantity(accounts: Iterable[Account], i: int) -> Iterator[tuple[float, float, float]]:
-    return ((one.entry.s, float(one.errors[i]), float(one.sizes[i])) for one in accounts)
-
-
-def _of_partition(accounts: Iterable[Account], partition: Partition) -> Iterator[tuple[float, float, float]]:
-    for one in accounts:
-        if partition in one.by_partition:
-            error, n = one.by_partition[partition]
-            yield one.entry.s * n / max(1, one.valid), error, n
+def _inside(source: str, entry: LedgerEntry) -> bool:
+    topic, partition, offset, _ = parse_source(source)
+    return any(
+        (part.topic, part.partition) == (topic, partition) and part.start <= offset < part.end
+        for part in entry.ranges
+    )
