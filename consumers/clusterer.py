@@ -9,25 +9,22 @@ from functools import partial
 
 import numpy as np
 import structlog
-from numpy.typing import NDArray
 
-from consumers.codecs import codec_for
+from consumers.inquiry import Inquiry
 from consumers.metrics import ClustererMetrics
 from consumers.records.format import RecordError
 from consumers.records.publication import Publication, encode_publication
-from consumers.records.statistics import Probe, Statistics, decode_statistics
-from consumers.refresher import Question, Refresher
+from consumers.records.statistics import Statistics, decode_statistics
+from consumers.refresher import Refresher
 from consumers.settings import Settings
 from consumers.transform import InputRecord, Output, Partition, Unit
-from stream_coreset.arrays import random_stream
 from stream_coreset.clusters import Clusters
-from stream_coreset.probes import ProbePool
+from stream_coreset.kmeans import WeightedPoints
 from stream_coreset.stream import ClusterModel
 
 __all__ = ["ClustererTransform", "Merge"]
 
 log = structlog.get_logger(__name__)
-Example = tuple[bytes, NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -72,18 +69,18 @@ class ClustererTransform:
         self._settings = settings
         self._read_clusters = read_clusters
         self._metrics = metrics
-        self._refresher = refresher
-        self._codec = codec_for(settings.input)
+        self._inquiry = Inquiry(settings, refresher)
         self._pending = _Pending()
         self._model = _model(settings)
-        self._pool = _pool(settings)
+        self._chunks = 0
         self._pause = settings.clustering.publish_seconds
         self._publish_at = self._refresh_at = 0.0
 
     def reset(self, partitions: Sequence[Partition]) -> None:
         """Begin where the published clusters end: as a new owner, or after an aborted transaction."""
         self._pending = _Pending()
-        self._model, self._pool = _model(self._settings), _pool(self._settings)
+        self._model, self._chunks = _model(self._settings), 0
+        self._inquiry.reset()
         self._metrics.active.set(bool(partitions))
         if not partitions:
             return
@@ -96,8 +93,7 @@ class ClustererTransform:
         """Read statistics; close when a publication is due and there is something new to publish."""
         for record in records:
             self._take(record)
-        answered = self._refresher is not None and self._refresher.answered
-        if now < self._publish_at or not (self._pending.offsets or answered):
+        if now < self._publish_at or not (self._pending.offsets or self._inquiry.answered):
             return []
         self._publish_at = now + self._pause
         pending, self._pending = self._pending, _Pending()
@@ -114,10 +110,9 @@ class ClustererTransform:
     def apply(self, window: Merge) -> Unit:
         """Merge, ask, publish."""
         with self._metrics.stage("merge"):
-            for statistics in window.statistics:
-                self._merge(statistics)
-            self._note_answers()
-            self._ask()
+            self._merge(window.statistics)
+            self._inquiry.note_answers(self._model)
+            self._inquiry.ask(self._model)
         points = sum(len(statistics.points) for statistics in window.statistics)
         probes = sum(len(statistics.probes) for statistics in window.statistics)
         if not self._model.k:
@@ -142,83 +137,37 @@ class ClustererTransform:
 
     def _restore(self, publication: Publication) -> None:
         publication.check_stream(self._settings)
-        self._model.restore(publication.clusters, time.monotonic())
+        away = max(0.0, time.time() - publication.published_ms / 1000)  # meanwhile losses have aged
+        self._model.restore(publication.clusters, time.monotonic() - away)
+        self._chunks = len(encode_publication(publication)) - 1
 
-    def _merge(self, statistics: Statistics) -> None:
+    def _merge(self, found: Sequence[Statistics]) -> None:
+        """Merge all that arrived at once: one pass over the centers, however many records there are."""
+        if not found:
+            return
         before = self._model.generations
-        self._model.merge(statistics.points)
+        points = _together([statistics.points for statistics in found])
+        self._model.merge(points)
         now = self._model.generations
-        self._pool.forget(center for center, generation in now.items() if before.get(center) == generation)
-        self._add_probes(statistics)
-
-    def _add_probes(self, statistics: Statistics) -> None:
-        """Give each probe to the center that its sampler's center fell to."""
-        owners = self._model.locate(statistics.points.points)
-        by_point: dict[int, list[tuple[Probe, Example]]] = {}
-        for probe in statistics.probes:
-            embedding = self._codec.embedding(probe.example)
-            if embedding is not None and len(embedding) == self._settings.input.dimension:
-                by_point.setdefault(probe.point, []).append((probe, (probe.example, embedding)))
-        for point, found in by_point.items():
-            self._add_to_pool(int(owners[point]), found)
-
-    def _add_to_pool(self, center: int, found: Sequence[tuple[Probe, Example]]) -> None:
-        """Add one point's probes; without its nearest example they could not be asked."""
-        nearest = [one for one in found if one[0].is_nearest]
-        members = [example for probe, example in found if not probe.is_nearest]
-        if not nearest:
-            return
-        probe, example = nearest[0]
-        count = max(int(probe.member_count), len(members))
-        self._pool.add(center, nearest=example, distance=probe.distance, members=members, member_count=count)
-
-    def _note_answers(self) -> None:
-        for answers in self._refresher.answers() if self._refresher else ():
-            for question, losses in zip(answers.questions, answers.losses, strict=True):
-                if np.isnan(losses[0]):  # refused by the client: the center's loss stays what it was
-                    continue
-                self._model.record(
-                    question.center_id,
-                    question.generation,
-                    losses[~np.isnan(losses)],
-                    model_version=answers.model_version,
-                    now=time.monotonic(),
-                )
-
-    def _ask(self) -> None:
-        """Ask for the losses that are due and whose probes are here."""
-        now = time.monotonic()
-        if self._refresher is None or not self._refresher.idle or now < self._refresh_at:
-            return
-        generations, budget = self._model.generations, self._settings.endpoint.queries_per_refresh
-        due = self._model.due(budget, now, self._settings.endpoint.max_age_seconds, among=self._pool)
-        questions = [_question(self._pool, center, generations[center]) for center in due]
-        if questions:
-            self._refresh_at = now + self._settings.endpoint.refresh_seconds
-            self._refresher.ask(questions)
-
-    def _wanted(self) -> NDArray[np.int64]:
-        """Centers whose probes samplers should send: due within two refreshes, and not here yet."""
-        if self._refresher is None:
-            return np.zeros(0, np.int64)
-        asked = self._settings.endpoint
-        missing = {center for center in self._model.generations if center not in self._pool}
-        budget = 2 * asked.queries_per_refresh
-        return np.array(
-            self._model.due(budget, time.monotonic(), asked.max_age_seconds, among=missing), np.int64
-        )
+        self._inquiry.keep(center for center, generation in now.items() if before.get(center) == generation)
+        owners = self._model.locate(points.points)
+        ends = np.cumsum([len(statistics.points) for statistics in found])[:-1]
+        for statistics, their_owners in zip(found, np.split(owners, ends), strict=True):
+            self._inquiry.add(statistics, their_owners)
 
     def _publication(self, clusters: Clusters) -> list[Output]:
         publication = Publication(
             clusters=clusters,
             settings_digest=self._settings.stream_digest(),
-            wanted=self._wanted(),
+            wanted=self._inquiry.wanted(self._model),
             eta=self._settings.sampling.floor,
             rate=self._settings.sampling.rate,
             published_ms=time.time_ns() // 1_000_000,
         )
         topic = self._settings.topic("clusters")
-        return [Output(topic, value, key, partition=0) for key, value in encode_publication(publication)]
+        records = encode_publication(publication, self._chunks)
+        self._chunks = sum(value is not None for _, value in records) - 1  # all but the head
+        return [Output(topic, value, key, partition=0) for key, value in records]
 
     def _committed(self, clusters: Clusters, nbytes: int, points: int, probes: int) -> None:
         known = clusters.known
@@ -229,16 +178,11 @@ class ClustererTransform:
         )
 
 
-def _question(pool: ProbePool[Example], center: int, generation: int) -> Question:
-    found = pool.take(center)
-    if found is None or found.nearest is None:
-        raise LookupError(f"no probes of center {center}")
-    probes = (found.nearest, *found.members)
-    return Question(
-        center,
-        generation,
-        tuple(example for example, _ in probes),
-        np.stack([embedding for _, embedding in probes]),
+def _together(parts: Sequence[WeightedPoints]) -> WeightedPoints:
+    return WeightedPoints(
+        np.concatenate([part.points for part in parts]),
+        np.concatenate([part.counts for part in parts]),
+        np.concatenate([part.costs for part in parts]),
     )
 
 
@@ -253,7 +197,3 @@ def _model(settings: Settings) -> ClusterModel:
         lloyd_steps=clustering.lloyd_steps,
         split_fraction=clustering.split_fraction,
     )
-
-
-def _pool(settings: Settings) -> ProbePool[Example]:
-    return ProbePool(settings.sampling.probes - 1, random_stream(settings.name, "pool", time.time_ns()))

@@ -20,6 +20,9 @@ def largest_coreset_message(settings: Settings) -> int:
     return settings.input.max_message_bytes + HEADERS_ROOM
 
 
+_DEAD_LETTER_BYTES = 2_048  # of headers; at most as much of the value as the message has
+
+
 class WindowCutter:
     """Decodes messages and closes windows by examples, bytes and age.
 
@@ -49,7 +52,8 @@ class WindowCutter:
         for record in records:
             decoded = self._codec.decode(record)
             bound = self._codec.largest_output(decoded, self._limit)
-            closed += self._builder.add(decoded, decoded.rows, bound.total, now, largest=bound.single)
+            nbytes = max(bound.total, record.nbytes) + len(decoded.errors) * _DEAD_LETTER_BYTES
+            closed += self._builder.add(decoded, decoded.rows, nbytes, now, largest=bound.single)
         return closed + self._builder.due(now)
 
 

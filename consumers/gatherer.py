@@ -97,7 +97,7 @@ class Gatherer:
     def _fitting(self, centers: Sequence[int], window: Window[Decoded]) -> list[int]:
         """Those of the centers whose probes still fit this flush, the least served ones first."""
         each = self._settings.sampling.probes * max(1.0, window.nbytes / max(1, window.rows))
-        return sorted(map(int, centers), key=self._served.__getitem__)[: int(self._room / each)]
+        return sorted(map(int, centers), key=self._served.__getitem__)[: max(0, int(self._room / each))]
 
     def _add_probes(
         self,

@@ -59,6 +59,7 @@ class Refresher:
         self._answers: queue.Queue[Answers] = queue.Queue()
         self._idle = threading.Event()
         self._idle.set()
+        self._epoch = 0
         threading.Thread(target=self._work, name="refresher", daemon=True).start()
 
     @property
@@ -83,13 +84,25 @@ class Refresher:
             found.append(self._answers.get())
         return found
 
+    def forget(self) -> None:
+        """Drop answers that are not taken, and the one that is on its way."""
+        self._epoch += 1
+        self.answers()
+
     def _work(self) -> None:
         while True:
             questions = self._questions.get()
+            epoch = self._epoch
             try:
-                self._answers.put(self._asked(questions))
+                answers = self._asked(questions)
+                if epoch == self._epoch:
+                    self._answers.put(answers)
             except EndpointError as error:
                 log.warning("no losses from the model endpoint; those known stay in use", reason=str(error))
+            except (
+                Exception
+            ):  # a mistake of ours must not end the refreshes of a service that runs for months
+                log.exception("asking the model endpoint failed; losses known stay in use")
             finally:
                 self._idle.set()
 

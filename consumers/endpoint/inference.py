@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput
 
+from stream_coreset.losses import MAX_LOSS
+
 __all__ = ["HEADER_LENGTH", "Answer", "RefusalError", "Request", "decode_answer", "encode_request"]
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
@@ -181,7 +183,9 @@ def _checked(values: NDArray[np.float64], model_version: str) -> Answer:
     if len(values) and reasons.total() == len(values):
         reason = reasons.most_common(1)[0][0]
         raise RefusalError(reason, f"none of the {len(values)} losses can be used ({dict(reasons)})")
-    return Answer(np.where(np.isfinite(values) & (values >= 0), values, np.nan), model_version, dict(reasons))
+    return Answer(
+        np.where((values >= 0) & (values <= MAX_LOSS), values, np.nan), model_version, dict(reasons)
+    )
 
 
 def _fault(value: float) -> str | None:
@@ -189,4 +193,6 @@ def _fault(value: float) -> str | None:
         return "nan"
     if math.isinf(value):
         return "infinite"
+    if value > MAX_LOSS:
+        return "huge"
     return "negative" if value < 0 else None

@@ -32,6 +32,8 @@ from stream_coreset.kmeans import WeightedPoints
 __all__ = ["Probe", "Statistics", "decode_statistics", "encode_statistics"]
 
 MAX_PROBES = 100_000
+MAX_MEMBERS = 1e15
+MAX_COST = 1e45  # of as many members at the largest distance there is
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,8 @@ def decode_statistics(value: bytes | None, dimension: int, max_bytes: int = 4 * 
         column(table, "count", least=0.0),
         column(table, "cost", least=0.0),
     )
+    if not len(points) or points.counts.max() > MAX_MEMBERS or points.costs.max() > MAX_COST:
+        raise RecordError("no points, or counts or costs that nobody can have")
     ids = column(table, "id")
     if np.any(ids < -1):
         raise RecordError("an id below -1")
@@ -190,6 +194,6 @@ def _read_probe(point: int, found: dict[str, Any] | None) -> Probe:
     if found is None or any(value is None for value in found.values()):
         raise RecordError("a probe with nulls")
     distance, members = found["distance"], found["members"]
-    if not (0 <= distance < np.inf and 1 <= members < np.inf):
+    if not (0 <= distance < np.inf and 1 <= members <= MAX_MEMBERS):
         raise RecordError("a probe with an impossible distance or number of members")
     return Probe(point, found["nearest"], distance, members, found["example"])

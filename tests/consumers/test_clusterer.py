@@ -10,8 +10,12 @@ import pytest
 from support.loop import Loop, blobs, example, settings
 
 from consumers.endpoint import EndpointError
+from consumers.inquiry import Inquiry
+from consumers.records import Probe, Statistics
+from consumers.records.statistics import encode_statistics
 from consumers.refresher import Refresher
 from consumers.transform import InputRecord
+from stream_coreset.kmeans import WeightedPoints
 
 
 class Model:
@@ -164,3 +168,74 @@ def test_an_answer_of_which_everything_was_refused_changes_nothing(loop, model):
     model.losses = lambda examples, embeddings: (np.full(len(examples), np.nan), "1")
     _run(loop, 4)
     assert not loop.publication.clusters.known.any()
+
+
+def _statistics(loop, points, counts, probes=()):
+    k = len(points)
+    weighted = WeightedPoints(
+        np.asarray(points, np.float32).reshape(k, 2), np.array(counts, float), np.zeros(k)
+    )
+    found = Statistics("s", 0, 0, weighted, np.full(k, -1), probes)
+    (value,) = encode_statistics(found)
+    return InputRecord(loop.settings.topic("statistics"), 0, loop.statistics, None, value)
+
+
+@pytest.mark.parametrize(("points", "counts"), [([], []), ([[0, 0]], [1.5e307]), ([[1e30, 0]], [1.0])])
+def test_poison_does_not_stop_it(loop, points, counts):
+    _run(loop, 2)
+    (merge,) = loop.clusterer.cut([_statistics(loop, points, counts)], loop.now + 10)
+    loop.clusterer.apply(merge)
+    _run(loop, 1, first=2)
+    assert np.isfinite(loop.publication.clusters.centers).all()
+
+
+def test_probes_of_several_windows_count_by_their_windows():
+    """A flush brings one point's probes from a window of 1000 members and from one of 10."""
+    loop = Loop(settings(sampling={"probes": 9}), Refresher(Model()))
+    inquiry = Inquiry(loop.settings, Refresher(Model()))
+    shares = []
+    for trial in range(40):
+        probes = []
+        for members, loss in ((1000, 1.0), (10, 2.0)):
+            near = example([trial, 0], loss=loss)
+            probes += [Probe(0, True, 5.0 / loss, members, near)] + [Probe(0, False, 6.0, members, near)] * 8
+        points = WeightedPoints(np.zeros((1, 2), np.float32), np.ones(1), np.zeros(1))
+        inquiry.reset()
+        inquiry.add(Statistics("s", 0, 0, points, np.zeros(1, np.int64), tuple(probes)), np.array([7]))
+        found = inquiry._pool.take(7)
+        assert orjson.loads(found.nearest[0])["loss"] == 2.0  # the closer one
+        assert found.member_count == 1010
+        shares.append(np.mean([orjson.loads(e)["loss"] == 2.0 for e, _ in found.members]))
+    assert np.mean(shares) < 0.1
+
+
+def test_a_center_that_is_refused_does_not_hold_the_others_back(model):
+    loop = _with_endpoint(model, queries_per_refresh=3)
+    plain = model.losses
+
+    def refuses_a_cluster(examples, embeddings):
+        losses, version = plain(examples, embeddings)
+        return np.where(embeddings[:, 0] < 5, np.nan, losses), version
+
+    model.losses = refuses_a_cluster
+    _run(loop, 12)
+    clusters = loop.publication.clusters
+    assert clusters.known.sum() == 3
+    assert not clusters.known[np.argmin(clusters.centers[:, 0])]
+
+
+def test_answers_of_another_model_are_dropped(loop, model):
+    _run(loop, 3)
+    loop.refresher.forget()
+    assert not loop.refresher.answered
+
+
+def test_chunks_that_are_no_longer_used_get_tombstones():
+    loop = Loop(settings(input={"dimension": 2000}, clustering={"n_clusters": 300}))
+    loop.feed([example(x) for x in np.random.default_rng(0).normal(size=(300, 2000)).round(3)])
+    (small,) = [settings(input={"dimension": 2000}, clustering={"n_clusters": 2})]
+    successor = Loop(small, publication=loop.publication)
+    successor.feed([example(x) for x in np.random.default_rng(1).normal(size=(200, 2000)).round(3)])
+    sent = {output.key: output.value for output in successor.of("clusters")}
+    assert sent[b"chunk-00001"] is None
+    assert sent[b"chunk-00000"] is not None

@@ -64,3 +64,11 @@ def test_what_could_become_too_large_is_dead_whole():
     (error,) = item.errors
     assert error.exception == "TooLarge"
     assert "input.max_message_bytes" in error.message
+
+
+def test_dead_messages_hold_bytes_too():
+    for design in ("pivotal", "iid"):
+        cutter = _cutter(window={"max_bytes": 1_000_000}, sampling={"design": design})
+        windows = cutter.cut(_records([b"x" * 300_000] * 10), 0.0)
+        assert len(windows) >= 3
+        assert cutter.pending_bytes > 0

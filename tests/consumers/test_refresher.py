@@ -64,3 +64,23 @@ def test_a_failure_is_forgotten(model):
     refresher.ask([_question(1, 1)])
     _wait(refresher)
     assert len(refresher.answers()) == 1
+
+
+def test_an_unexpected_error_does_not_end_the_refreshes(model):
+    refresher = Refresher(model)
+    model.go.set()
+    refresher.ask([Question(1, 0, (b"not a number",), np.zeros((1, 2), np.float32))])
+    _wait(refresher)
+    refresher.ask([_question(1, 1)])
+    _wait(refresher)
+    assert len(refresher.answers()) == 1
+
+
+def test_what_was_asked_before_it_was_told_to_forget_is_dropped(model):
+    refresher = Refresher(model)
+    refresher.ask([_question(1, 1)])
+    threading.Event().wait(0.05)
+    refresher.forget()
+    model.go.set()
+    _wait(refresher)
+    assert not refresher.answered

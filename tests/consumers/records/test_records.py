@@ -146,7 +146,7 @@ def test_a_strange_source_id_is_refused(text: str) -> None:
 # Statistics
 
 
-@given(st.integers(0, 30), st.integers(1, 20), st.integers(0, 30))
+@given(st.integers(1, 30), st.integers(1, 20), st.integers(0, 30))
 @settings(max_examples=30)
 def test_statistics_round_trip(k: int, d: int, probes: int) -> None:
     given_ = statistics(k, d, probes)
