@@ -125,6 +125,7 @@ def _service(servers: str, settings: Any, config: Path) -> float:
         ]
         try:
             entries = _ledger(servers, settings, roles)
+            used = [psutil.Process(role.pid).cpu_times() for role in roles]
         finally:
             for role in roles:
                 role.terminate()
@@ -132,6 +133,8 @@ def _service(servers: str, settings: Any, config: Path) -> float:
                 role.wait(timeout=30)
     first, last = entries[WARM_UP_WINDOWS], entries[-1]
     examples = sum(entry.valid for _, entry in entries[WARM_UP_WINDOWS + 1 :])
+    seconds = " and ".join(f"{times.user + times.system:.1f}" for times in used)
+    print(f"{settings.name}: CPU seconds of the sampler and the clusterer, start included: {seconds}")
     return examples / (last[0] - first[0]) * 1000
 
 
