@@ -9,34 +9,19 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
+from consumers.audit.account import RELATIVE, Account
 from consumers.audit.bias import BiasTest, bias_tests
 from consumers.audit.report import Violations
 from consumers.codecs import Codec, Decoded, EmittedExample
-from consumers.records.ledger import LedgerEntry, Range, emitted_digest, parse_source, source_id
+from consumers.records.ledger import LedgerEntry, Range, parse_source, source_id
 from consumers.transform import Partition
 
 __all__ = ["Books"]
-
-_RELATIVE = 1e-9  # float64 texts are exact; sums may be added up in another order
-
-
-@dataclass
-class _Account:
-    """What is known of one window."""
-
-    entry: LedgerEntry
-    examples: dict[str, list[EmittedExample]] = field(default_factory=dict)
-    errors: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
-    sizes: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
-    by_partition: dict[Partition, tuple[float, float]] = field(default_factory=dict)
-    valid: int = 0
-    dead: int = 0
 
 
 class Books:
@@ -56,9 +41,9 @@ class Books:
         self._codec = codec
         self._dimension = dimension
         self._many_rows = many_rows
-        self._accounts: dict[str, _Account] = {}
+        self._accounts: dict[str, Account] = {}
         self._starts: dict[Partition, list[int]] = {}
-        self._ranges: dict[Partition, list[tuple[Range, _Account]]] = {}
+        self._ranges: dict[Partition, list[tuple[Range, Account]]] = {}
         self._dead_letters: set[str] = set()
         self._strange: dict[str, str] = {}
         self._judged: set[str] | None = None
@@ -66,12 +51,12 @@ class Books:
 
     def add_ledger(self, entries: Sequence[LedgerEntry]) -> None:
         """Take the ledger in the order in which it was written: no window twice, no overlap (invariant 1)."""
-        found: dict[Partition, list[tuple[Range, _Account]]] = defaultdict(list)
+        found: dict[Partition, list[tuple[Range, Account]]] = defaultdict(list)
         for entry in entries:
             if entry.window in self._accounts:
                 self.violations.add(f"window {entry.window} is in the ledger twice")
                 continue
-            account = self._accounts[entry.window] = _Account(entry)
+            account = self._accounts[entry.window] = Account(entry)
             account.errors, account.sizes = np.zeros((2, self._dimension + 2))
             for part in entry.ranges:
                 found[part.topic, part.partition].append((part, account))
@@ -95,7 +80,12 @@ class Books:
         """Take a dead letter."""
         if source in self._dead_letters:
             self.violations.add(f"{source} is a dead letter twice")
+            return
         self._dead_letters.add(source)
+        topic, partition, offset, _ = parse_source(source)
+        account = self._window_of((topic, partition), offset)
+        if account is not None:
+            account.letters += 1
 
     def add_input(self, decoded: Decoded) -> None:
         """Take a message of the input (invariants 1, 2, 3 and the sums of 4)."""
@@ -133,7 +123,8 @@ class Books:
             self.violations.add(f"example {source} names a window that the ledger does not have")
         accounts = [account for account in self._accounts.values() if self._is_judged(account)]
         for account in accounts:
-            self._check_account(account)
+            for sentence in account.check():
+                self.violations.add(sentence)
         tests = bias_tests(self._errors(accounts)) if accounts else []
         for test in tests:
             if test.biased:
@@ -183,7 +174,7 @@ class Books:
         account = self._window_of((topic, partition), offset)
         return None if account is None else account.entry.window
 
-    def _is_judged(self, account: _Account) -> bool:
+    def _is_judged(self, account: Account) -> bool:
         return self._judged is None or account.entry.window in self._judged
 
     def _check_tiling(self, partition: Partition, parts: Sequence[Range]) -> None:
@@ -194,7 +185,7 @@ class Books:
                     f"ranges {before.start}-{before.end} and {after.start}-{after.end} of {name} overlap"
                 )
 
-    def _window_of(self, partition: Partition, offset: int) -> _Account | None:
+    def _window_of(self, partition: Partition, offset: int) -> Account | None:
         place = bisect_right(self._starts.get(partition, []), offset) - 1
         if place < 0:
             return None
@@ -206,10 +197,8 @@ class Books:
         return starts is not None and starts[0] <= offset < self.ends()[partition]
 
     def _check_weight(self, example: EmittedExample, entry: LedgerEntry) -> None:
-        if not abs(example.weight * example.probability - 1) <= _RELATIVE:
+        if not abs(example.weight * example.probability - 1) <= RELATIVE:
             self.violations.add(f"{example.source}: its weight is not 1 over its probability")
-        if entry.design != "iid" and example.probability > 1 + _RELATIVE:
-            self.violations.add(f"{example.source}: its inclusion probability is above 1")
         if example.clusters != entry.clusters_version:
             self.violations.add(f"{example.source}: made by another version of the clusters than its window")
 
@@ -220,7 +209,7 @@ class Books:
             if source not in self._dead_letters:
                 self.violations.add(f"{source} cannot be used, but is no dead letter")
 
-    def _add_up(self, decoded: Decoded, account: _Account, partition: Partition) -> None:
+    def _add_up(self, decoded: Decoded, account: Account, partition: Partition) -> None:
         """Sums over the stream, and over the sample, of one, each coordinate and the payload's bytes."""
         n = len(decoded.valid_rows)
         if not n:
@@ -234,7 +223,7 @@ class Books:
         error, size = account.by_partition.get(partition, (0.0, 0.0))
         account.by_partition[partition] = error + float(drawn.sum()) - n, size + n
 
-    def _drawn(self, decoded: Decoded, account: _Account) -> NDArray[np.float64]:
+    def _drawn(self, decoded: Decoded, account: Account) -> NDArray[np.float64]:
         """(n,) weight of each usable row in the sample, 0 where it was not drawn; its payload is compared."""
         record = decoded.record
         weights = np.zeros(len(decoded.valid_rows))
@@ -242,34 +231,17 @@ class Books:
             number = int(row) if self._many_rows else None
             source = source_id(record.topic, record.partition, record.offset, number)
             for example in account.examples.get(source, ()):
+                account.met += 1
                 weights[place] += example.weight / decoded.weights[place]
+                # a chained input's weight is multiplied in; without it, this is the probability of this draw
+                own = example.probability * decoded.weights[place]
+                if account.entry.design != "iid" and own > 1 + RELATIVE:
+                    self.violations.add(f"{source}: its inclusion probability is above 1")
                 if example.fingerprint != self._codec.fingerprint(decoded, int(row)):
                     self.violations.add(f"{source}: what was emitted is not what was read")
         return weights
 
-    def _check_account(self, account: _Account) -> None:
-        entry, said = account.entry, f"window {account.entry.window}"
-        examples = [example for same in account.examples.values() for example in same]
-        if (account.valid, account.dead) != (entry.valid, entry.dead):
-            found, claimed = f"{account.valid} usable and {account.dead}", f"{entry.valid} and {entry.dead}"
-            self.violations.add(f"{said}: {found} dead examples, the ledger says {claimed}")
-        if len(examples) != entry.emitted:
-            self.violations.add(f"{said}: {len(examples)} examples emitted, the ledger says {entry.emitted}")
-        if emitted_digest(example.source for example in examples) != entry.emitted_digest:
-            self.violations.add(f"{said}: the digest of its examples is not that of the ledger")
-        if sorted(example.rank for example in examples) != list(range(len(examples))):
-            self.violations.add(f"{said}: the ranks of its examples are not 0 to {len(examples) - 1}")
-        if entry.design != "iid" and any(len(same) > 1 for same in account.examples.values()):
-            self.violations.add(f"{said}: an example was emitted twice")
-        if any(not _inside(example.source, entry) for example in examples):
-            self.violations.add(f"{said}: an example from outside of its ranges")
-        total = account.errors[0] + account.valid
-        if abs(total - entry.weight_sum) > _RELATIVE * max(1.0, entry.weight_sum):
-            self.violations.add(
-                f"{said}: its weights sum to {total:.6g}, the ledger says {entry.weight_sum:.6g}"
-            )
-
-    def _errors(self, accounts: Sequence[_Account]) -> dict[str, list[tuple[float, float, float]]]:
+    def _errors(self, accounts: Sequence[Account]) -> dict[str, list[tuple[float, float, float]]]:
         names = [
             "the sum of the weights",
             *(f"coordinate {i}" for i in range(self._dimension)),
@@ -287,11 +259,3 @@ class Books:
                 for error, n in [one.by_partition[partition]]
             ]
         return errors
-
-
-def _inside(source: str, entry: LedgerEntry) -> bool:
-    topic, partition, offset, _ = parse_source(source)
-    return any(
-        (part.topic, part.partition) == (topic, partition) and part.start <= offset < part.end
-        for part in entry.ranges
-    )

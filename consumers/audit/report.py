@@ -77,8 +77,13 @@ class AuditReport:
         lines = [f"{name}: {_text(value)}" for name, value in self.facts.items()]
         lines.append(_bias_line(self.tests))
         lines += [f"VIOLATION: {sentence}" for sentence in self.violations]
-        lines.append("The audit is clean." if self.clean else "The audit is NOT clean.")
+        lines.append(self._verdict())
         return "\n".join(lines)
+
+    def _verdict(self) -> str:
+        if self.clean and self.facts.get("windows") and not self.facts.get("windows checked"):
+            return "Nothing wrong was found, but retention has left no window to check."
+        return "The audit is clean." if self.clean else "The audit is NOT clean."
 
 
 def _text(value: Any) -> str:

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from support.loop import Loop, blobs, example, settings
 
-from consumers.audit.bias import MIN_GROUPS, bias_tests
+from consumers.audit.bias import MIN_GROUPS
 from consumers.audit.books import Books
-from consumers.audit.report import Violations
+from consumers.audit.report import AuditReport, Violations
 from consumers.audit.versions import check_versions
 from consumers.codecs import codec_for
 from consumers.records.dead_letters import read_dead_letter
@@ -208,6 +208,52 @@ def test_a_dead_letter_that_was_dropped(it):
     it.finds("is no dead letter")
 
 
+def test_a_dead_letter_of_a_usable_example(it):
+    it.dead.append("examples/0/5")
+    it.finds("1 dead letters, the ledger says 0")
+
+
+def test_an_example_whose_source_is_no_source(it):
+    emitted = it.emitted()
+    emitted[11] = replace(emitted[11], source="nonsense")
+    it.finds("outside of its ranges", emitted)
+
+
+def test_an_example_that_the_input_does_not_have(it):
+    emitted = it.emitted()
+    emitted[11] = replace(emitted[11], source="examples/0/11/3")
+    it.finds("no usable examples of the input", emitted)
+
+
+def test_a_probability_above_one(it):
+    emitted = it.emitted()
+    emitted[11] = replace(emitted[11], weight=0.5, probability=2.0)
+    it.finds("above 1", emitted)
+
+
+def test_chained_weights_below_one_are_fine():
+    loop = Loop(settings(window={"size": 100}, input={"chain": True}))
+    records = loop.records([example(x) for x in blobs(100)], headers=(("coreset-weight", b"0.05"),))
+    for window in loop.sampler.cut(records, 1.0):
+        loop.take(loop.sampler.apply(window))
+    codec = codec_for(loop.settings.input)
+    books = Books(codec, 2, many_rows=False)
+    books.add_ledger(loop.ledger())
+    for output in loop.of("coreset"):
+        books.add_emitted(codec.emitted(InputRecord("c", 0, 0, output.key, output.value, output.headers)))
+    for record in records:
+        books.add_input(codec.decode(record))
+    books.close()
+    assert books.totals()["emitted"] == 10
+    assert books.violations.sentences() == ()
+
+
+def test_nothing_checked_is_not_called_clean():
+    said = AuditReport((), (), {"windows": 3, "windows checked": 0}).render()
+    assert "no window to check" in said
+    assert "The audit is clean." not in said
+
+
 def test_a_dead_letter_twice(it):
     it.dead *= 2
     it.finds("dead letter twice")
@@ -238,33 +284,3 @@ def test_windows_that_retention_has_cut_into_are_not_judged(it):
         books.add_input(it.codec.decode(record))
     books.close()
     assert books.violations.count == 0
-
-
-def test_an_unbiased_sampler_passes_and_a_bias_of_five_percent_is_caught():
-    """400 windows at s = 100. False alarm 6e-5 by construction; the planted bias lies at about z = 10."""
-    rng = np.random.default_rng(0)
-    errors = rng.normal(0, 100, 400)
-    right = [(100.0, error, 1000.0) for error in errors]
-    wrong = [(100.0, error + 50.0, 1000.0) for error in errors]
-    tests = bias_tests({"right": right, "wrong": wrong})
-    assert [test.biased for test in tests] == [False, True]
-
-
-def test_weights_one_over_n_p_are_caught():
-    """Draws without replacement, weighted as if with: the usual mistake, about 5 % here."""
-    rng = np.random.default_rng(1)
-    rows = []
-    for _ in range(400):
-        p = rng.uniform(0.1, 3.0, 1000)
-        p /= p.sum()
-        chosen = rng.choice(1000, 100, replace=False, p=p)
-        rows.append((300.0, (1 / (300 * p[chosen])).sum() - 1000, 1000.0))
-    (test,) = bias_tests({"weights": rows})
-    assert test.biased
-
-
-def test_too_few_windows_to_tell():
-    (test,) = bias_tests({"weights": [(10.0, 50.0, 100.0)] * (MIN_GROUPS - 1)})
-    assert not test.biased
-    assert bias_tests({"none": [(10.0, 0.0, 100.0)] * 30})[0].z == 0.0
-    assert bias_tests({"rounding": [(10.0, 1e-12, 100.0)] * 30})[0].z == 0.0
