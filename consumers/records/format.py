@@ -25,16 +25,23 @@ class RecordError(ValueError):
     """A record of ours is damaged, hostile or of another format version; the message says which."""
 
 
+_FARTHEST = 60_000.0  # float16 ends at 65,504
+
+
 def points_type(dimension: int) -> pa.DataType:
     """Return the Arrow type of packed points."""
     return pa.list_(pa.float16(), dimension)
 
 
 def scaling(points: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return offset and scale (d,) of each column; the median, so that a far point does not blur the rest."""
+    """Return offset and scale (d,) of each column.
+
+    The offset is the median, and the farthest point is scaled to the end of float16's range, so that the
+    nearer ones keep its relative precision down to 1e-9 of the farthest one's distance.
+    """
     wide = np.asarray(points, dtype=np.float64)
     offset = (np.median(wide, axis=0) if len(wide) else np.zeros(wide.shape[1])).astype(np.float32)
-    scale = np.abs(wide - offset).max(axis=0, initial=0.0).astype(np.float32)
+    scale = (np.abs(wide - offset).max(axis=0, initial=0.0) / _FARTHEST).astype(np.float32)
     scale[scale < 1e-30] = 1
     return offset, scale
 

@@ -308,3 +308,12 @@ def test_a_tombstone_of_the_input_is_a_dead_letter_without_value() -> None:
 def test_what_is_no_dead_letter_is_refused(key: bytes, headers: list[tuple[str, bytes]]) -> None:
     with pytest.raises(RecordError):
         read_dead_letter(key, tuple(headers))
+
+
+def test_one_point_at_a_sentinel_leaves_the_others_apart() -> None:
+    points = np.random.default_rng(0).normal(size=(256, 4)).astype(np.float32)
+    points[7, 0] = 1e8
+    given_ = Statistics("s", 1, 1, WeightedPoints(points, np.ones(256), np.zeros(256)), np.arange(256))
+    back = decode_statistics(encode_statistics(given_)[0], 4).points.points
+    assert len(np.unique(back, axis=0)) == 256
+    np.testing.assert_allclose(np.delete(back, 7, 0), np.delete(points, 7, 0), atol=2e-3)
