@@ -94,11 +94,6 @@ class WindowBuilder(Generic[T]):
         return self._nbytes
 
     @property
-    def pending_rows(self) -> int:
-        """Examples in the open window."""
-        return self._rows
-
-    @property
     def deadline(self) -> float | None:
         """When the open window becomes too old; None when nothing is pending."""
         return self._opened + self.age if self._items else None

@@ -6,13 +6,13 @@ statistical, the right side has |z| < 4 (false alarm 6e-5 for another seed) and 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from support.traps import BIASED, UNBIASED, clusters_of, window_of, z_score
 
 from stream_coreset import sampling
 from stream_coreset.clusters import Clusters
@@ -22,28 +22,7 @@ from stream_coreset.sampling import DESIGNS, draw, inclusion_probabilities
 from stream_coreset.sensitivity import SensitivitySampler
 
 Float = NDArray[np.float64]
-UNBIASED, BIASED = 4.0, 8.0
 WITHOUT_REPLACEMENT = ["pivotal", "systematic"]
-
-
-def z_score(errors: Iterable[float]) -> float:
-    """Mean error in standard errors."""
-    values = np.array(list(errors))
-    return float(abs(values.mean()) / (values.std(ddof=1) / math.sqrt(len(values))))
-
-
-def clusters_of(centers: Any, losses: Any, spreads: Any, holder: float = 0.0) -> Clusters:
-    k = len(losses)
-    zeros: Float = np.zeros(k)
-    ids = np.arange(k)
-    return Clusters(1, "1", ids, zeros, centers, np.ones(k), losses, spreads, zeros, 1.0, [holder] * 2)
-
-
-def window_of(n: int, seed: int) -> tuple[Assignment, Clusters, Float]:
-    """A window with two clusters and the true losses of its examples."""
-    rng = np.random.default_rng(seed)
-    assignment = Assignment(np.arange(n) % 2, rng.exponential(size=n).astype(np.float32))
-    return assignment, clusters_of([[0.0], [1.0]], [1.0, 4.0], [1.0, 4.0], 1.0), rng.exponential(size=n)
 
 
 # Weights from the wrong design.
