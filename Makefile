@@ -26,7 +26,7 @@ bench: $(READY) ## Measure examples per second end to end, beside two peers
 	@$(BIN)/python -m benchmarks.end_to_end $(ARGS)
 
 lock: ## Pin every dependency by hash again (needs uv)
-	uv pip compile -q --universal --generate-hashes --no-header --no-annotate --python-version 3.11 pyproject.toml -o requirements/service.lock
+	uv pip compile -q --universal --generate-hashes --no-header --no-annotate --python-version 3.11 --extra surrogate pyproject.toml -o requirements/service.lock
 	uv pip compile -q --universal --generate-hashes --no-header --no-annotate --python-version 3.11 --extra test pyproject.toml requirements/build.in -o requirements/dev.lock
 	uv pip compile -q --universal --generate-hashes --no-header --no-annotate --python-version 3.11 --extra demo pyproject.toml -c requirements/dev.lock -o requirements/demo.lock
 	uv pip compile -q --universal --generate-hashes --no-header --no-annotate --python-version 3.11 requirements/build.in -c requirements/dev.lock -o requirements/build.lock
