@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 
 from consumers.broker.jars import KAFKA_VERSION, MISSING, Progress, fetch_jars
 from consumers.broker.node import Node, free_ports
@@ -26,6 +26,8 @@ from consumers.errors import BrokerError
 
 __all__ = ["Broker", "broker_or_environment"]
 
+_CONTROLLER = "CONTROLLER"
+_PLAIN = MappingProxyType({"PLAINTEXT": "PLAINTEXT"})
 _JVM = ("-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 _START_SECONDS = 60.0
 _STOP_SECONDS = 20.0
@@ -62,6 +64,9 @@ class Broker:
         Where the data lives and stays; by default a folder that goes with the broker.
     progress : callable, optional
         Told in a few words what is going on (the first start downloads 45 MB).
+    listeners : mapping of str to str, optional
+        Security protocols by the names of the listeners, such as ``{"LOGIN": "SASL_SSL"}``; the first one is
+        also the one between brokers. Plain text by default, and so is the one of the ``CONTROLLER``.
     options : mapping, optional
         More lines of ``server.properties``; they win over ours.
     format_arguments : sequence of str, optional
@@ -81,6 +86,7 @@ class Broker:
         directory: Path | None = None,
         progress: Progress = _quiet,
         *,
+        listeners: Mapping[str, str] = _PLAIN,
         options: Mapping[str, str] | None = None,
         format_arguments: Sequence[str] = (),
         jvm: Sequence[str] = _JVM,
@@ -88,6 +94,7 @@ class Broker:
         self._count = nodes
         self._directory = directory
         self._progress = progress
+        self._listeners = {**listeners, _CONTROLLER: listeners.get(_CONTROLLER, "PLAINTEXT")}
         self._options = dict(options or {})
         self._format_arguments = tuple(format_arguments)
         self._jvm = tuple(jvm)
@@ -96,8 +103,12 @@ class Broker:
 
     @property
     def bootstrap_servers(self) -> str:
-        """host:port of every node, separated by commas."""
-        return ",".join(f"127.0.0.1:{node.port}" for node in self._nodes)
+        """host:port of every node at the first listener, separated by commas."""
+        return self.servers(next(iter(self._listeners)))
+
+    def servers(self, listener: str) -> str:
+        """host:port of every node at a listener, separated by commas."""
+        return ",".join(f"127.0.0.1:{node.ports[listener]}" for node in self._nodes)
 
     def __enter__(self) -> Broker:
         try:
@@ -156,10 +167,10 @@ class Broker:
     def _plan(self, java: tuple[str, ...]) -> list[Node]:
         if self._directory is None:
             self._scratch = Path(tempfile.mkdtemp(prefix="stream-coreset-kafka-"))
-        root = (self._directory or self._scratch or Path()).resolve()
-        ports = free_ports(2 * self._count)
+        root, keeps = (self._directory or self._scratch or Path()).resolve(), self._directory is not None
+        free = iter(free_ports(len(self._listeners) * self._count))
         return [
-            Node(number, root / f"node-{number}", ports.pop(), ports.pop(), java, self._directory is not None)
+            Node(number, root / f"node-{number}", {name: next(free) for name in self._listeners}, java, keeps)
             for number in range(1, self._count + 1)
         ]
 
@@ -171,13 +182,16 @@ class Broker:
             list(pool.map(lambda node: node.format(cluster, self._format_arguments), self._nodes))
 
     def _properties(self, node: Node) -> dict[str, str]:
-        voters = ",".join(f"{one.number}@127.0.0.1:{one.controller_port}" for one in self._nodes)
+        voters = ",".join(f"{one.number}@127.0.0.1:{one.ports[_CONTROLLER]}" for one in self._nodes)
+        protocols = ",".join(f"{name}:{protocol}" for name, protocol in self._listeners.items())
         return {
             "process.roles": "broker,controller",
             "node.id": str(node.number),
             "controller.quorum.voters": voters,
-            "controller.listener.names": "CONTROLLER",
-            "listeners": f"PLAINTEXT://127.0.0.1:{node.port},CONTROLLER://127.0.0.1:{node.controller_port}",
+            "controller.listener.names": _CONTROLLER,
+            "inter.broker.listener.name": next(iter(self._listeners)),
+            "listeners": ",".join(f"{name}://127.0.0.1:{port}" for name, port in node.ports.items()),
+            "listener.security.protocol.map": protocols,
             "log.dirs": (node.directory / "data").as_posix(),
             **_replication(self._count),
             **_SMALL_AND_QUICK,

@@ -40,8 +40,7 @@ class Node:
 
     number: int
     directory: Path
-    port: int
-    controller_port: int
+    ports: Mapping[str, int]  # by the name of the listener
     java: tuple[str, ...]
     keeps_data: bool
     process: subprocess.Popen[bytes] | None = None
