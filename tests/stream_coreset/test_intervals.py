@@ -1,0 +1,114 @@
+"""Variances and intervals from samples, against what many draws really do. Seeds are fixed."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from stream_coreset.estimates import uniform_variance
+from stream_coreset.intervals import Drawn, EstimatePool, FloorRule, estimate
+from stream_coreset.sampling import draw
+
+N = 2000
+
+
+class Windows:
+    """Windows of a stream whose losses vary smoothly along the draw order, with noise."""
+
+    def __init__(self, seed: int, rate: float, design: str) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.s, self.design = rate * N, design
+        self.losses = np.sort(self.rng.lognormal(0, 0.7, N)) * self.rng.uniform(0.7, 1.3, N)
+        guess = self.losses * self.rng.lognormal(0, 0.4, N)
+        self.p = 0.8 * guess / guess.sum() + 0.2 / N
+
+    def draw(self) -> Drawn:
+        indices, _, probabilities = draw(self.p, self.s, self.design, rng=self.rng)
+        return Drawn(self.losses[indices], probabilities, N, self.s)
+
+
+@pytest.mark.parametrize("design", ["pivotal", "iid"])
+@pytest.mark.parametrize("rate", [0.0152, 0.1])
+def test_pooled_intervals_cover_and_variances_fit(design: str, rate: float) -> None:
+    # 600 windows: at a true coverage of .945 less than .91 or more than .98 comes in 1 of 5,000 runs
+    windows = Windows(1, rate, design)
+    pool, truth = EstimatePool(design), float(windows.losses.sum())
+    covered, errors, variances = [], [], []
+    for number in range(620):
+        window = windows.draw()
+        pool.add(window)
+        if number < 20:
+            continue
+        total = estimate([window], design).total
+        low, high = pool.interval(total, N, windows.s)
+        covered.append(low <= truth <= high)
+        errors.append((total - truth) ** 2)
+        variances.append(pool.variance(N, windows.s))
+    assert 0.91 <= np.mean(covered) <= 0.985
+    assert 0.85 <= np.mean(variances) / np.mean(errors) <= 1.25
+
+
+def test_the_uniform_shadow_is_near_the_exact_formula() -> None:
+    windows = Windows(2, 0.1, "pivotal")
+    exact = uniform_variance(windows.losses, windows.s)
+    shadows = [estimate([windows.draw()]).uniform_variance for _ in range(300)]
+    assert np.mean(shadows) == pytest.approx(exact, rel=0.1)
+
+
+def test_the_shadow_of_everything_is_the_exact_formula() -> None:
+    losses = np.random.default_rng(3).exponential(size=50)
+    found = estimate([Drawn(losses, np.ones(50), 50, 50.0)])
+    assert found.variance == 0
+    assert found.total == pytest.approx(losses.sum())
+    assert found.uniform_variance == pytest.approx(0, abs=1e-9)
+
+
+def test_small_windows_wait_for_one_another() -> None:
+    pool = EstimatePool()
+    for _ in range(19):
+        pool.add(Drawn(np.ones(1), np.full(1, 0.01), 100, 1.0))
+    assert len(pool) == 0
+    assert math.isnan(pool.variance(100, 1.0))
+    pool.add(Drawn(np.ones(1), np.full(1, 0.01), 100, 1.0))
+    assert len(pool) == 1
+
+
+def test_the_ratio_tells_better_from_worse() -> None:
+    rng = np.random.default_rng(4)
+    losses = rng.lognormal(0, 1, N)
+    found = {}
+    for name, p in {"good": losses, "bad": 1 / losses}.items():
+        pool = EstimatePool()
+        for _ in range(20):
+            indices, _, pi = draw(0.8 * p / p.sum() + 0.2 / N, 200.0, rng=rng)
+            pool.add(Drawn(losses[indices], pi, N, 200.0))
+        found[name] = pool.log_ratio()
+    ratio, error = found["good"]
+    assert ratio < -2 * error
+    ratio, error = found["bad"]
+    assert ratio > 2 * error
+
+
+def test_no_ratio_without_enough_windows() -> None:
+    pool = EstimatePool()
+    pool.add(Drawn(np.ones(30), np.full(30, 0.1), 300, 30.0))
+    assert math.isnan(pool.log_ratio()[0])
+
+
+def test_the_rule_does_not_flap() -> None:
+    rule = FloorRule(0.2)
+    floors = [rule.update(ratio, 0.1) for ratio in (math.nan, 0.19, 0.21, 0.1, -0.05, -0.11, 0.19)]
+    assert floors == [0.2, 0.2, 0.6, 0.6, 0.6, 0.2, 0.2]
+    assert FloorRule(0.8).update(1.0, 0.1) == 0.8
+
+
+def test_without_windows_there_is_no_estimate() -> None:
+    with pytest.raises(ValueError, match="windows: expected at least one"):
+        estimate([])
+
+
+def test_an_empty_sample_is_an_estimate_of_zero() -> None:
+    found = estimate([Drawn(np.zeros(0), np.zeros(0), 10, 0.1)])
+    assert (found.total, found.variance) == (0.0, 0.0)
