@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import Any
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
+from kafka.coordinator.assignors.range import RangePartitionAssignor
 from kafka.coordinator.base import MemberState
 
 from consumers.errors import ServiceError
@@ -15,6 +16,7 @@ __all__ = [
     "admin_client",
     "input_consumer",
     "keep_joining",
+    "leave_for_good",
     "plain_consumer",
     "release",
     "transactional_producer",
@@ -27,8 +29,8 @@ _ROOM_MS = 300_000  # between two polls; only looking into a long ledger keeps u
 _HEADERS_BYTES = 128_000
 _OURS = {
     "acks", "allow_auto_create_topics", "auto_offset_reset", "enable_auto_commit", "enable_idempotence",
-    "group_id", "group_instance_id", "isolation_level", "transactional_id", "key_serializer",
-    "value_serializer", "key_deserializer", "value_deserializer", "bootstrap_servers",
+    "group_id", "group_instance_id", "isolation_level", "partition_assignment_strategy", "transactional_id",
+    "key_serializer", "value_serializer", "key_deserializer", "value_deserializer", "bootstrap_servers",
 }  # fmt: skip
 
 
@@ -51,7 +53,7 @@ def _connection(settings: Settings, kind: type[Any]) -> dict[str, Any]:
         "request_timeout_ms": _REQUEST_MS,
         "bootstrap_timeout_ms": _REQUEST_MS,
         "reconnect_backoff_max_ms": 1_000,
-        "metadata_max_age_ms": 10_000,
+        "metadata_max_age_ms": 5_000,  # new partitions and deleted topics are noticed after this
         **({"metrics_enabled": False} if "metrics_enabled" in kind.DEFAULT_CONFIG else {}),
         **{option: value for option, value in named.items() if value is not None},
         **_passed_through(settings, kind),
@@ -90,8 +92,23 @@ def input_consumer(settings: Settings, group: str, instance_id: str | None = Non
             **_connection(settings, KafkaConsumer),
             "group_id": group,
             "group_instance_id": instance_id,
+            "partition_assignment_strategy": (_assignor(settings),),
         }
     )
+
+
+def _assignor(settings: Settings) -> type[RangePartitionAssignor]:
+    """Assign by range among members of one stream: a group takes in nobody who does not know its protocol."""
+    name = f"range-{settings.stream_digest()[:16]}"
+    return type("StreamAssignor", (RangePartitionAssignor,), {"name": name})
+
+
+def leave_for_good(consumer: KafkaConsumer) -> None:
+    """Call before the close: a static member leaves the group, too, instead of being waited for.
+
+    kafka-python leaves it in the group until its session ends, which suits a restart after a crash.
+    """
+    consumer._coordinator.is_dynamic_member = lambda: True
 
 
 def keep_joining(consumer: KafkaConsumer) -> None:

@@ -131,7 +131,8 @@ class Committer:
         if producer is None or (membership.generation_id < 0 and any(unit.offsets for unit in units)):
             return "aborted", None  # (generation -1, no member) would be accepted from anybody
         results: SimpleQueue[_Result] = SimpleQueue()
-        trial = _Trial(producer, units, membership, time.monotonic() + self._deadline)
+        stream = self._settings.stream_digest()
+        trial = _Trial(producer, units, membership, stream, time.monotonic() + self._deadline)
         threading.Thread(target=lambda: results.put(trial.run()), name="transaction", daemon=True).start()
         for seconds in (self._deadline + _MORE_SECONDS, _CLOSE_SECONDS):
             with suppress(Empty):
@@ -159,6 +160,7 @@ class _Trial:
     producer: KafkaProducer
     units: Sequence[Unit]
     membership: ConsumerGroupMetadata
+    stream: str
     deadline: float
 
     def run(self) -> _Result:
@@ -179,7 +181,7 @@ class _Trial:
             self.producer.flush(self._remaining())
         for future in futures:  # a commit succeeds though a record was lost: every one is looked at
             future.get(timeout=self._remaining())
-        offsets = _offsets(self.units)
+        offsets = _offsets(self.units, self.stream)
         if offsets:
             self.producer.send_offsets_to_transaction(offsets, self.membership)
 
@@ -207,6 +209,6 @@ def _send(producer: KafkaProducer, output: Output) -> FutureRecordMetadata:
     )
 
 
-def _offsets(units: Sequence[Unit]) -> dict[TopicPartition, OffsetAndMetadata]:
+def _offsets(units: Sequence[Unit], stream: str) -> dict[TopicPartition, OffsetAndMetadata]:
     ends = {partition: end for unit in units for partition, end in unit.offsets.items()}
-    return {TopicPartition(*partition): OffsetAndMetadata(end, "", -1) for partition, end in ends.items()}
+    return {TopicPartition(*partition): OffsetAndMetadata(end, stream, -1) for partition, end in ends.items()}

@@ -14,7 +14,15 @@ from typing import TypeVar
 import structlog
 from kafka import errors as kafka_errors
 
-from consumers.errors import BrokerError, FencedError, OffsetError, RecordError, ServiceError, TopicError
+from consumers.errors import (
+    BrokerError,
+    FencedError,
+    OffsetError,
+    RecordError,
+    ServiceError,
+    StreamError,
+    TopicError,
+)
 from consumers.settings import Settings
 
 __all__ = ["attempt", "connect", "mended_by_a_person"]
@@ -51,6 +59,12 @@ _SENTENCES: tuple[tuple[type[Exception], type[ServiceError], str], ...] = (
         "We lack a right on the transactional id: grant WRITE on it.",
     ),
     (kafka_errors.AuthorizationError, BrokerError, "The brokers deny us a right."),
+    (
+        kafka_errors.InconsistentGroupProtocolError,
+        StreamError,
+        "Another deployment with our name runs and reads another stream (its topic, format, embedding or "
+        "dimension differ); give this one another `name`.",
+    ),
     (kafka_errors.SaslAuthenticationFailedError, BrokerError, "The brokers refuse our name or password."),
     (
         kafka_errors.UnsupportedSaslMechanismError,

@@ -8,6 +8,7 @@ __all__ = [
     "OffsetError",
     "RecordError",
     "ServiceError",
+    "StreamError",
     "TopicError",
 ]
 
@@ -34,3 +35,7 @@ class FencedError(ServiceError):
 
 class RecordError(ServiceError):
     """A record that we made was refused by the broker; sending it again would be refused again."""
+
+
+class StreamError(ServiceError):
+    """Another deployment has the same name and another stream."""

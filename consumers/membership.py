@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from uuid import UUID
 
 import structlog
 from kafka import KafkaConsumer, TopicPartition
@@ -13,7 +14,8 @@ from kafka import errors as kafka_errors
 from kafka.coordinator.base import MemberState
 from kafka.structs import ConsumerGroupMetadata
 
-from consumers.clients import input_consumer, keep_joining
+from consumers.claims import refuse_another_stream
+from consumers.clients import input_consumer, keep_joining, leave_for_good
 from consumers.connecting import connect, mended_by_a_person
 from consumers.errors import TopicError
 from consumers.reader import input_record
@@ -43,17 +45,26 @@ class Membership:
         What it reads.
     instance_id : str, optional
         Makes the member static.
+    outputs : sequence of str
+        What is written; these topics must exist, too.
     """
 
     def __init__(
-        self, settings: Settings, group: str, topics: Sequence[str], instance_id: str | None = None
+        self,
+        settings: Settings,
+        group: str,
+        topics: Sequence[str],
+        instance_id: str | None = None,
+        outputs: Sequence[str] = (),
     ) -> None:
         self._settings = settings
         self._group = group
         self._topics = list(topics)
+        self._needed = [*topics, *outputs]
         self._instance_id = instance_id
         self._consumer: KafkaConsumer | None = None
         self._say_again = 0.0
+        self._ours = False
         self.paused = False
 
     @property
@@ -144,37 +155,65 @@ class Membership:
     def lag(self, committed: Mapping[Partition, int], idle: bool) -> dict[Partition, int]:
         """Messages between the committed offsets and the last stable ones.
 
-        Where we are `idle`, the position counts: it is past the markers of the producers' transactions.
+        Where we are `idle`, the position counts: it is past the markers of the producers' transactions. Of
+        partitions without a leader nothing is known.
         """
-        assigned = list(self.consumer.assignment() or ())
+        assigned = self._assigned(led=True)
         ends = self.consumer.end_offsets(assigned, timeout_ms=_LAG_MS)
         reached = {one: self.consumer.position(one, timeout_ms=_LAG_MS) if idle else None for one in assigned}
         done = {one: reached[one] or committed.get((one.topic, one.partition), 0) for one in assigned}
         return {(one.topic, one.partition): max(0, ends[one] - done[one]) for one in assigned}
 
+    def leaderless(self) -> tuple[Partition, ...]:
+        """Assigned partitions that no broker serves at the moment."""
+        return tuple(sorted((one.topic, one.partition) for one in self._assigned(led=False)))
+
+    def _assigned(self, *, led: bool) -> list[TopicPartition]:
+        cluster = self.consumer._cluster
+        assigned = self.consumer.assignment() or ()
+        return [one for one in assigned if (cluster.leader_for_partition(one) in (None, -1)) is not led]
+
+    def topic_ids(self) -> dict[str, UUID]:
+        """The brokers' own ids of the topics that are read: a topic created anew has another."""
+        ids = {topic: self.consumer._cluster.topic_id(topic) for topic in self._topics}
+        return {topic: topic_id for topic, topic_id in ids.items() if topic_id is not None}
+
     def require_topics(self) -> None:
-        """A deleted topic is silent otherwise: the assignment becomes empty and polls return nothing.
+        """A deleted topic is silent otherwise: nothing to read, or writes that wait for their time limit.
 
         Raises
         ------
         TopicError
             When a topic does not exist.
         """
-        missing = self._topics
+        missing = self._needed
         for attempt in range(_TOPIC_LOOKS):
             time.sleep(attempt * 0.2)  # a broker that has just started does not know them all at once
             there = self.consumer.topics()
-            missing = [topic for topic in self._topics if topic not in there]
+            missing = [topic for topic in self._needed if topic not in there]
             if not missing:
                 return
         raise TopicError(
             f"The topic {missing[0]} does not exist, or we lack the right to see it; "
-            "check its name, or create it."
+            "check its name, or create it (ours with: stream-coreset topics)."
         )
 
+    def require_stream(self) -> None:
+        """Once, and as a member: from then on the group keeps out who reads another stream.
+
+        Raises
+        ------
+        StreamError
+            When our name has been used for another stream.
+        """
+        if not self._ours:
+            refuse_another_stream(self._settings, self._group)
+            self._ours = True
+
     def leave(self) -> None:
-        """Leave the group (a static member stays in it until its session ends) and close."""
+        """Leave the group, so that others have our partitions at once, and close."""
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
+            leave_for_good(consumer)
             with suppress(kafka_errors.KafkaError):
                 consumer.close(autocommit=False, timeout_ms=_CLOSE_MS)

@@ -17,7 +17,7 @@ from consumers.reader import ClustersFollower, latest_publication
 from consumers.records.publication import Publication
 from consumers.refresher import Refresher
 from consumers.sampler import SamplerTransform
-from consumers.settings import Settings
+from consumers.settings import ROLES, Settings
 from consumers.status import StatusServer
 from consumers.transactions import TransactionalLoop
 from stream_coreset.arrays import resolve_device
@@ -53,10 +53,11 @@ def run_sampler(settings: Settings, stop: threading.Event) -> None:
     member = f"{settings.name}-sampler-{settings.instance}"
     loop = TransactionalLoop(
         settings,
-        group=f"{settings.name}-sampler",
+        group=settings.group("sampler"),
         transactional_id=member,
         input_topics=[settings.input.topic],
         transform=SamplerTransform(settings, newest.get, metrics),
+        output_topics=[settings.topic(role) for role in ROLES if role != "clusters"],
         ledger_topic=settings.topic("windows"),
         group_instance_id=member,
         observer=metrics,
@@ -82,13 +83,14 @@ def run_clusterer(settings: Settings, stop: threading.Event) -> None:
     refresher = None
     if settings.endpoint.url is not None:
         refresher = Refresher(ModelEndpoint(settings.endpoint, metrics.endpoint))
-    name = f"{settings.name}-clusterer"
+    name = settings.group("clusterer")
     loop = TransactionalLoop(
         settings,
         group=name,
         transactional_id=name,
         input_topics=[settings.topic("statistics")],
         transform=ClustererTransform(settings, lambda: latest_publication(settings), metrics, refresher),
+        output_topics=[settings.topic("clusters")],
         on_missing_offset="earliest",
         shared_id=True,
         observer=metrics,

@@ -96,6 +96,10 @@ class Settings(BaseSettings):
         named: str = getattr(self.topics, role)
         return named or f"{self.name}-{role.replace('_', '-')}"
 
+    def group(self, role: Literal["sampler", "clusterer"]) -> str:
+        """Name of the consumer group of a role."""
+        return f"{self.name}-{role}"
+
     def stream_digest(self) -> str:
         """SHA-256 of the settings that say which stream this is; a name keeps its stream for life."""
         which = [self.input.topic, self.input.format, self.input.embedding, self.input.dimension]

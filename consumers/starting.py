@@ -12,7 +12,7 @@ from kafka import KafkaConsumer, TopicPartition
 from consumers.errors import OffsetError
 from consumers.transform import Partition
 
-__all__ = ["MissingOffset", "Start", "StartingPoint"]
+__all__ = ["MissingOffset", "Start", "StartingPoint", "created_anew", "deleted_before_read", "find_start"]
 
 MissingOffset = Literal["start", "earliest"]
 Start = Literal["earliest", "latest"] | datetime
@@ -46,7 +46,8 @@ def find_start(
     Raises
     ------
     OffsetError
-        When the ledger knows a partition that has no committed offset: its offsets have expired.
+        When the ledger knows a partition that has no committed offset: its offsets have expired, or went with
+        a topic that has been deleted and created anew.
     """
     if policy == "earliest":
         return _soft_start(consumer, assigned)
@@ -56,7 +57,7 @@ def find_start(
     missing = [partition for partition in assigned if partition not in positions]
     if not missing:
         return StartingPoint(positions, {})
-    _refuse_expired(ledger(missing), group)
+    _refuse_known(consumer, ledger(missing), group)
     new_topics = [topic for topic in topics if not begun[topic] and any(one[0] == topic for one in missing)]
     if any((topic, 0) not in assigned for topic in new_topics):
         return None
@@ -109,15 +110,29 @@ def _plain(offsets: Mapping[TopicPartition, int]) -> dict[Partition, int]:
     return {(one.topic, one.partition): offset for one, offset in offsets.items()}
 
 
-def _refuse_expired(known: Mapping[Partition, int], group: str) -> None:
+def _refuse_known(consumer: KafkaConsumer, known: Mapping[Partition, int], group: str) -> None:
     if not known:
         return
+    ends = _ends(consumer, list(known))
+    for (topic, number), end in known.items():
+        if end > ends[topic, number]:
+            raise OffsetError(created_anew(topic, group))
     where = ", ".join(f"{topic}/{number} at {end}" for (topic, number), end in sorted(known.items()))
     partition, end = min(known.items())
     raise OffsetError(
         f"The group {group} has no committed offset for partitions that were processed before (they ended: "
         f"{where}); its offsets have expired or were deleted, and a new start would lose or repeat examples. "
         f"Set them, for example with: {_set_offset(group, partition, end)}"
+    )
+
+
+def created_anew(topic: str, group: str) -> str:
+    """Say that a topic is no longer the one that was read, and what to do."""
+    return (
+        f"The topic {topic} was deleted and created anew since the group {group} read it: what was not read "
+        "is lost, and offsets mean other messages now. Use another `name` for the new stream; or, to go on "
+        "from its beginning: stop the samplers and run kafka-consumer-groups --bootstrap-server ... "
+        f"--group {group} --topic {topic} --reset-offsets --to-earliest --execute"
     )
 
 
@@ -137,15 +152,11 @@ def deleted_before_read(
     first = consumer.beginning_offsets([partition], timeout_ms=_TIMEOUT_MS)[partition]
     last = consumer.end_offsets([partition], timeout_ms=_TIMEOUT_MS)[partition]
     name = f"{partition.topic}/{partition.partition}"
-    if offset < first:
-        lost = f"messages {offset} to {first - 1} of {name} were deleted by retention before they were read"
-        mend = "lengthen the topic's retention, or run more samplers; to go on behind the gap"
-    else:
-        lost = (
-            f"{name} ends at {last} though the group {group} has read it up to {offset}: it was created anew"
-        )
-        mend = "use another `name` for the new stream; or, to go on from its beginning"
+    if offset >= first:
+        anew = created_anew(partition.topic, group)
+        return OffsetError(f"{name} ends at {last} though we have read it up to {offset}. {anew}")
     return OffsetError(
-        f"Offset {offset} of {name} cannot be read: {lost}. So {mend}: stop the samplers and run "
-        + _set_offset(group, (partition.topic, partition.partition), first)
+        f"Messages {offset} to {first - 1} of {name} were deleted by retention before they were read. So "
+        "lengthen the topic's retention, or run more samplers; to go on behind the gap: stop the samplers "
+        f"and run {_set_offset(group, (partition.topic, partition.partition), first)}"
     )

@@ -25,6 +25,7 @@ from consumers.reader import processed_before
 from consumers.settings import Settings
 from consumers.starting import MissingOffset, deleted_before_read, find_start
 from consumers.transform import InputRecord, Observer, Output, Partition, Silent, Transform, Unit
+from consumers.watch import Watch
 
 __all__ = ["InputRecord", "Observer", "Output", "Partition", "TransactionalLoop", "Transform", "Unit"]
 
@@ -34,7 +35,6 @@ log = structlog.get_logger()
 _POLL_MS = 100  # windows close by age this exactly
 _PAUSED_POLL_MS = 10
 _HIGH_WINDOWS, _LOW_WINDOWS = 4, 2
-_LAG_SECONDS = 2.0
 _CLOSE_SECONDS = 2.0
 
 
@@ -51,6 +51,8 @@ class TransactionalLoop(Generic[W]):
         What to read.
     transform : Transform
         What to do with it.
+    output_topics : sequence of str
+        What the transform writes to; they must exist.
     ledger_topic : str, optional
         Where the ledger of this group is written: a partition that it knows never starts anew.
     on_missing_offset : {"start", "earliest"}
@@ -73,6 +75,7 @@ class TransactionalLoop(Generic[W]):
         transactional_id: str,
         input_topics: Sequence[str],
         transform: Transform[W],
+        output_topics: Sequence[str] = (),
         ledger_topic: str | None = None,
         on_missing_offset: MissingOffset = "start",
         shared_id: bool = False,
@@ -86,13 +89,12 @@ class TransactionalLoop(Generic[W]):
         self._policy = on_missing_offset
         self._shared = shared_id
         self._observer = observer or Silent()
-        self._membership = Membership(settings, group, input_topics, group_instance_id)
+        self._membership = Membership(settings, group, input_topics, group_instance_id, output_topics)
+        self._watch = Watch(self._membership, self._observer, group, soft=on_missing_offset == "earliest")
         self._committer = Committer(settings, transactional_id, self._observer)
         self._pipeline = self._new_pipeline()
         self._epoch: Epoch | None = None
         self._last_seen = time.monotonic()
-        self._lag: Mapping[Partition, int] = {}
-        self._lag_due = 0.0
 
     def _new_pipeline(self) -> Pipeline[W]:
         return Pipeline(self._transform, self._committer, self._settings.window.commit_interval_seconds)
@@ -111,7 +113,12 @@ class TransactionalLoop(Generic[W]):
     @property
     def lag(self) -> Mapping[Partition, int]:
         """Messages between the committed position and the last stable offset, by partition."""
-        return self._lag
+        return self._watch.lag
+
+    @property
+    def leaderless(self) -> tuple[Partition, ...]:
+        """Assigned partitions that no broker serves at the moment; the others are read."""
+        return self._watch.leaderless
 
     def run(self, stop: threading.Event) -> None:
         """Run until `stop` is set; windows at hand are then finished within the grace period, or dropped.
@@ -187,8 +194,7 @@ class TransactionalLoop(Generic[W]):
         for window in self._transform.cut(records, time.monotonic()):
             self._pipeline.submit(window)
         self._press()
-        if time.monotonic() >= self._lag_due:
-            self._lag_due = time.monotonic() + _LAG_SECONDS
+        if self._watch.due():
             self._report()
 
     def _press(self) -> None:
@@ -203,13 +209,7 @@ class TransactionalLoop(Generic[W]):
     def _report(self) -> None:
         pending = self._pipeline.load()[1] + self._transform.pending_bytes()
         self._observer.set_load(len(self.assigned), pending)
-        try:
-            self._lag = self._membership.lag(
-                self._pipeline.committed(), idle=self._pipeline.wait_idle(0) and not pending
-            )
-        except kafka_errors.KafkaError:
-            return  # the brokers are away: it grows unseen
-        self._observer.set_lag(self._lag)
+        self._watch.look(self._pipeline.committed(), idle=self._pipeline.wait_idle(0) and not pending)
 
     def _new_epoch(self, stop: threading.Event) -> None:
         """Drop what is pending and go back to the committed offsets; once more where that fails."""
@@ -220,6 +220,7 @@ class TransactionalLoop(Generic[W]):
             return
         try:
             self._membership.require_topics()
+            self._membership.require_stream()
             if epoch.partitions:
                 self._begin(epoch, stop)
             else:
@@ -247,6 +248,7 @@ class TransactionalLoop(Generic[W]):
         if positions is None or self._snapshot() != epoch:
             return
         self._membership.seek(positions)
+        self._watch.begin()
         self._transform.reset(epoch.partitions)
         self._pipeline.begin(epoch, positions)
         self._epoch = epoch
@@ -277,7 +279,7 @@ class TransactionalLoop(Generic[W]):
         self._transform.reset(())
         self._pipeline.begin(epoch, {})
         self._epoch = epoch
-        self._lag = {}
+        self._watch.begin()
         self._observer.set_load(0, 0)
         log.info("standing by: the group has more members than partitions")
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from consumers import ipc
-from consumers.errors import ServiceError
+from consumers.errors import StreamError
 from consumers.records.format import (
     FORMAT,
     MAX_CHUNK,
@@ -75,11 +75,11 @@ class Publication:
     surrogate_digest: str | None = None
 
     def check_stream(self, settings: Settings) -> None:
-        """Refuse clusters of another stream; ServiceError says what to do."""
+        """Refuse clusters of another stream; StreamError says what to do."""
         if self.settings_digest != settings.stream_digest():
-            raise ServiceError(
-                f"the topic {settings.topic('clusters')} belongs to another stream (its topic, format, "
-                "embedding or dimension differ); give this deployment another `name`"
+            raise StreamError(
+                f"The topic {settings.topic('clusters')} belongs to another stream (its topic, format, "
+                "embedding or dimension differ); give this deployment another `name`."
             )
 
 

@@ -147,7 +147,7 @@ def test_retention_past_the_committed_offset_stops_it(
     with running(settings, copy_to(target, size=1)) as it:
         error = it.error()
     assert isinstance(error, OffsetError)
-    assert f"messages 3 to 9 of {source}/0 were deleted by retention before they were read" in str(error)
+    assert f"Messages 3 to 9 of {source}/0 were deleted by retention before they were read" in str(error)
     assert "--to-offset 10" in str(error)
     assert read(target) == []
 
@@ -160,7 +160,7 @@ def test_a_topic_created_anew_stops_it(make_settings, make_topic, fill, copy_to,
     with running(settings, copy_to(target, size=1)) as it:
         error = it.error()
     assert isinstance(error, OffsetError)
-    assert f"{source}/0 ends at 5 though the group {settings.name} has read it up to 50" in str(error)
+    assert f"{source}/0 ends at 5 though we have read it up to 50. The topic {source} was deleted and" in str(error)
 
 
 def test_soft_input_goes_on_at_what_is_left(
