@@ -47,8 +47,8 @@ class Watch:
         self.leaderless: tuple[Partition, ...] = ()
 
     def begin(self) -> None:
-        """Take note of the topics as they are now; positions and offsets are about these."""
-        self._topics = self._membership.topic_ids()
+        """Begin with a new assignment. Raises as `look` does: meanwhile the topic may have become another."""
+        self._same_topics()
         self.lag, self._due = {}, 0.0
 
     def due(self) -> bool:
@@ -64,8 +64,7 @@ class Watch:
             When a topic was deleted and created anew: our offsets are those of the one before.
         """
         self._due = time.monotonic() + _SECONDS
-        if not self._soft:
-            self._same_topics()
+        self._same_topics()
         self._leaders()
         try:
             self.lag = self._membership.lag(committed, idle)
@@ -74,6 +73,8 @@ class Watch:
         self._observer.set_lag(self.lag)
 
     def _same_topics(self) -> None:
+        if self._soft:
+            return
         now = self._membership.topic_ids()
         for topic, topic_id in now.items():
             if self._topics.get(topic, topic_id) != topic_id:
