@@ -1,0 +1,123 @@
+"""Runs many trials at the same time, on the same brokers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+from chaos.checker.messages import Partition
+from chaos.checker.standing import ends, group_offsets
+from chaos.stream import Message
+from chaos.trial import Trial
+from kafka import KafkaAdminClient, KafkaProducer
+
+from consumers.settings import load_settings
+from consumers.topics import planned
+
+__all__ = ["run"]
+
+_PARTITIONS = 2
+_TURN_SECONDS = 0.1
+_RECORDS_A_VERSION = 3  # at least: a chunk, the head, the marker of the transaction
+
+
+@dataclass(frozen=True)
+class _Half:
+    """One half of the messages of a trial has been produced: where the input ends, and what must follow."""
+
+    trial: Trial
+    ends: dict[Partition, int]
+    versions: int
+
+    def is_done(self, admin: Any) -> bool:
+        stream = self.trial.stream
+        offsets = group_offsets(admin, stream.groups[:1])[stream.groups[0]]
+        if any(offsets.get(partition, 0) < end for partition, end in self.ends.items()):
+            return False
+        if self.trial.until not in self.trial.said():
+            return False
+        clusters = ends(admin, [stream.topics.clusters]).high if self.versions else {}
+        return sum(clusters.values()) >= _RECORDS_A_VERSION * self.versions
+
+
+def run(trials: Sequence[Trial], seconds: float) -> list[str]:
+    """Run them; what did not go as it should.
+
+    Parameters
+    ----------
+    trials : sequence of Trial
+    seconds : float
+        The most that processing one half of the messages may take.
+    """
+    servers = trials[0].servers
+    with closing(KafkaAdminClient(bootstrap_servers=servers)) as admin:
+        _make_topics(admin, trials)
+        for trial in trials:
+            trial.start()
+        wrong = []
+        for half in (1, 2):
+            wrong += _wait(admin, _produce(servers, trials, half), time.monotonic() + seconds)
+    for trial in trials:
+        trial.stop()
+    return wrong + [f"{trial.name} ({trial.defect}): {said}" for trial in trials for said in trial.join()]
+
+
+def _make_topics(admin: Any, trials: Sequence[Trial]) -> None:
+    new: dict[str, dict[str, Any]] = {}
+    for trial in trials:
+        new[trial.stream.topics.input] = {"num_partitions": _PARTITIONS, "replication_factor": 1}
+        for plan in planned(load_settings(**trial.settings()), _PARTITIONS):
+            partitions = {"num_partitions": plan.partitions, "replication_factor": 1}
+            new[plan.name] = {**partitions, "configs": dict(plan.configs)}
+    admin.create_topics(new, wait_for_metadata=True)
+
+
+def _produce(servers: str, trials: Sequence[Trial], half: int) -> list[_Half]:
+    """Send the first or the second half of the messages of each."""
+    if half == 1:
+        for trial in trials:
+            _send_in_vain(servers, trial)
+    with closing(KafkaProducer(bootstrap_servers=servers, linger_ms=20)) as producer:
+        sent = [_send(producer, trial, half) for trial in trials]
+        producer.flush(60)
+    halves = []
+    for trial, futures in zip(trials, sent, strict=True):
+        places = [future.get(timeout=1) for future in futures]
+        reached = {(one.topic, one.partition): one.offset + 1 for one in places}
+        halves.append(_Half(trial, reached, half * trial.clusterer))
+    return halves
+
+
+def _send(producer: Any, trial: Trial, half: int) -> list[Any]:
+    middle = len(trial.messages) // 2
+    chosen = trial.messages[:middle] if half == 1 else trial.messages[middle:]
+    return [_send_one(producer, trial, n, message) for n, message in enumerate(chosen)]
+
+
+def _send_one(producer: Any, trial: Trial, n: int, message: Message) -> Any:
+    topic, headers = trial.stream.topics.input, list(message.headers)
+    return producer.send(topic, message.value, message.key, headers, partition=n % _PARTITIONS)
+
+
+def _send_in_vain(servers: str, trial: Trial) -> None:
+    if trial.aborted:
+        with closing(KafkaProducer(bootstrap_servers=servers, transactional_id=trial.name)) as producer:
+            producer.init_transactions()
+            producer.begin_transaction()
+            for n, message in enumerate(trial.messages[: trial.aborted]):
+                _send_one(producer, trial, n, message)
+            producer.flush(30)
+            producer.abort_transaction()
+
+
+def _wait(admin: Any, waiting: Sequence[_Half], deadline: float) -> list[str]:
+    trials = [half.trial for half in waiting]
+    while waiting and time.monotonic() < deadline:
+        time.sleep(_TURN_SECONDS)
+        for trial in trials:
+            trial.revive()
+        waiting = [half for half in waiting if not half.is_done(admin)]
+    return [f"{half.trial.name} ({half.trial.defect}) was not done in time" for half in waiting]
