@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
@@ -19,7 +19,7 @@ from consumers.connecting import attempt
 from consumers.endpoint import EndpointError, ModelEndpoint
 from consumers.errors import BrokerError, ServiceError
 from consumers.reader import offset_range, read_to_end
-from consumers.rights import missing_rights
+from consumers.rights import Part, missing_rights
 from consumers.settings import Settings
 from consumers.topics import verify_topics
 from consumers.transform import InputRecord
@@ -53,10 +53,12 @@ class _Example:
     embedding: NDArray[np.floating[Any]]
 
 
-def check(settings: Settings, say: Callable[[str], object]) -> bool:
-    """Look at everything the service needs, tell `say` line by line; returns whether all is well."""
+def check(
+    settings: Settings, say: Callable[[str], object], roles: Sequence[Part] = ("sampler", "clusterer")
+) -> bool:
+    """Look at everything these roles need, tell `say` line by line; returns whether all is well."""
     well = True
-    for finding in _Check(settings).findings():
+    for finding in _Check(settings, roles).findings():
         say(str(finding))
         well &= finding.state != "wrong"
     return well
@@ -67,8 +69,9 @@ class _Unknown(Exception):  # noqa: N818
 
 
 class _Check:
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, roles: Sequence[Part]) -> None:
         self._settings = settings
+        self._roles = roles
         self._example: _Example | None = None
 
     def findings(self) -> Iterator[Finding]:
@@ -133,12 +136,17 @@ class _Check:
 
     def _rights(self) -> str:
         with closing(self._admin()) as admin:
-            missing = missing_rights(self._settings, admin)
+            missing = missing_rights(self._settings, admin, *self._roles)
         if missing:
-            raise ServiceError(f"the brokers do not grant us: {', '.join(missing)}; add these ACLs")
-        return "all granted that both roles need"
+            raise ServiceError(
+                f"the brokers do not grant us: {', '.join(map(str, missing))}; add these ACLs "
+                "(the commands: stream-coreset rights)"
+            )
+        return f"all granted that {' and '.join(self._roles)} need"
 
     def _messages(self) -> str:
+        if "sampler" not in self._roles:
+            raise _Unknown("samplers alone read them")
         codec = codec_for(self._settings.input)
         rows, mistakes = 0, list[str]()
         for record in islice(self._last_messages(), _MOST_MESSAGES):

@@ -106,6 +106,33 @@ def _with_json(parser: argparse.ArgumentParser) -> None:
     _settings_only(parser)
 
 
+def _with_role(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--role", choices=("sampler", "clusterer"), help="check what this role needs (default: both)"
+    )
+    _settings_only(parser)
+
+
+def _with_principal(parser: argparse.ArgumentParser) -> None:
+    from consumers.rights import PARTS
+
+    parser.add_argument("--part", choices=PARTS, help="of this part of the service alone (default: of each)")
+    parser.add_argument(
+        "--principal",
+        metavar="TEXT",
+        help="who is granted them, as the brokers call it (default User:{kafka.sasl_username} where that is "
+        "set, else User:{name}-{part})",
+    )
+    _settings_only(parser)
+
+
+def _with_selection(parser: argparse.ArgumentParser) -> None:
+    from consumers.replay.selection import add_options
+
+    add_options(parser)
+    _settings_only(parser)
+
+
 def _with_verify(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--verify", action="store_true", help="create nothing, only say what is missing or wrong"
@@ -168,7 +195,19 @@ def _check(arguments: argparse.Namespace) -> int:
     settings = _settings(arguments)
     from consumers.check import check
 
-    return 0 if check(settings, print) else _MEND
+    one = {"roles": (arguments.role,)} if arguments.role else {}
+    return 0 if check(settings, print, **one) else _MEND
+
+
+def _rights(arguments: argparse.Namespace) -> int:
+    settings = _settings(arguments)
+    from consumers.rights import PARTS, acl_commands
+
+    user = settings.kafka.sasl_username
+    for part in [arguments.part] if arguments.part else PARTS:
+        principal = arguments.principal or f"User:{user or f'{settings.name}-{part}'}"
+        print(f"# {part}", *acl_commands(settings, part, principal), sep="\n")
+    return 0
 
 
 def _audit(arguments: argparse.Namespace) -> int:
@@ -181,6 +220,16 @@ def _audit(arguments: argparse.Namespace) -> int:
     if arguments.json is not None:
         _write_json(arguments.json, report.json())
     return 0 if report.clean else _MEND
+
+
+def _replay(arguments: argparse.Namespace) -> int:
+    settings = _settings(arguments)
+    from consumers.replay import replay
+    from consumers.replay.selection import read_options
+
+    report = replay(settings, read_options(arguments), lambda text: print(f"{text} ...", file=sys.stderr))
+    print(report.render())
+    return _MEND if report.stayed else 0
 
 
 def _write_json(where: str, value: object) -> None:
@@ -207,8 +256,12 @@ _COMMANDS = {
     "sampler": _Command("run one sampler; start more of them to scale out", _sampler, _with_supervised),
     "clusterer": _Command("run one clusterer; a second one stands by", _clusterer, _with_supervised),
     "topics": _Command("create the topics of the service, or verify them", _topics, _with_verify),
-    "check": _Command("connect to everything, say what is wrong and how to mend it", _check, _settings_only),
+    "check": _Command("connect to everything, say what is wrong and how to mend it", _check, _with_role),
+    "rights": _Command("print the least rights (ACLs) of each part, as commands", _rights, _with_principal),
     "audit": _Command("verify from the topics that nothing was lost, repeated or biased", _audit, _with_json),
+    "replay-dead-letters": _Command(
+        "put dead letters back into the stream, once their cause is mended", _replay, _with_selection
+    ),
     "demo": _Command("show it all on a replayed stream (own options: demo --help)", lambda _: 0, _nothing),
 }
 

@@ -1,25 +1,124 @@
-"""What the brokers allow us, compared with what the service needs; asks only, changes nothing."""
+"""The least rights (ACLs) that each part of the service needs, and which of them the brokers do not grant."""
 
 from __future__ import annotations
 
+import shlex
 import time
-from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, Literal, TypeVar, get_args
 
 from consumers.connecting import mended_by_a_person
 from consumers.errors import BrokerError
-from consumers.settings import Settings
+from consumers.settings import ROLES, Settings
 
-__all__ = ["missing_rights"]
+__all__ = ["PARTS", "Part", "Right", "acl_commands", "missing_rights", "rights_of"]
 
 Answer = TypeVar("Answer")
+Part = Literal["sampler", "clusterer", "topics", "audit", "check", "trainer"]
+PARTS: tuple[Part, ...] = get_args(Part)
+Operation = Literal["READ", "WRITE", "CREATE", "DESCRIBE", "DESCRIBE_CONFIGS"]
+Kind = Literal["topic", "group", "transactional id"]
+Needs = tuple[tuple[Operation, Kind, tuple[str, ...]], ...]
 
 _TRIES, _PAUSE_SECONDS = 10, 0.3  # a coordinator that is asked for the first time needs a moment
 _NOT_ALLOWED = 29  # error code of a topic that we may not even see
 
+# READ and WRITE let their holder DESCRIBE as well. Samplers share the rights of their group, whatever their
+# instances are called.
+_SAMPLER: Needs = (
+    ("READ", "topic", ("input", "windows", "clusters")),
+    ("WRITE", "topic", ("coreset", "windows", "statistics", "dead_letters")),
+    ("READ", "group", ("sampler",)),
+    ("WRITE", "transactional id", ("sampler-*",)),
+)
+_CLUSTERER: Needs = (
+    ("READ", "topic", ("statistics", "clusters")),
+    ("WRITE", "topic", ("clusters",)),
+    ("READ", "group", ("clusterer",)),
+    ("WRITE", "transactional id", ("clusterer",)),
+)
+_NEEDS: Mapping[Part, Needs] = {
+    "sampler": _SAMPLER,
+    "clusterer": _CLUSTERER,
+    "topics": (
+        ("CREATE", "topic", ROLES),
+        ("DESCRIBE", "topic", ("input", *ROLES)),
+        ("DESCRIBE_CONFIGS", "topic", ROLES),
+    ),
+    "audit": (
+        ("READ", "topic", ("input", "coreset", "windows", "clusters", "dead_letters")),
+        ("DESCRIBE", "group", ("sampler",)),
+        ("DESCRIBE", "transactional id", ("clusterer",)),
+        ("DESCRIBE", "transactional id", ("sampler-*",)),
+    ),
+    "check": (*_SAMPLER, *_CLUSTERER, ("DESCRIBE_CONFIGS", "topic", ROLES)),
+    "trainer": (("READ", "topic", ("coreset",)),),  # and READ on a group of its own
+}
 
-def missing_rights(settings: Settings, admin: Any) -> list[str]:
-    """List the rights that both roles together lack, such as ``WRITE on topic coreset``.
+
+@dataclass(frozen=True)
+class Right:
+    """One operation on one resource.
+
+    Attributes
+    ----------
+    operation : str
+        As the brokers call it.
+    kind : str
+        Of the resource: topic, group or transactional id.
+    name : str
+    prefixed : bool
+        Whether it is meant for every resource whose name begins so.
+    """
+
+    operation: Operation
+    kind: Kind
+    name: str
+    prefixed: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.operation} on {self.kind} {self.name}{'*' * self.prefixed}"
+
+
+def rights_of(settings: Settings, *parts: Part) -> list[Right]:
+    """The least rights that suffice for these parts of the service together, each once."""
+    needed = (
+        Right(operation, kind, _named(settings, kind, name).removesuffix("*"), name.endswith("*"))
+        for part in parts
+        for operation, kind, names in _NEEDS[part]
+        for name in names
+    )
+    return list(dict.fromkeys(needed))
+
+
+def _named(settings: Settings, kind: Kind, name: str) -> str:
+    if kind != "topic":
+        return f"{settings.name}-{name}"
+    return settings.input.topic if name == "input" else settings.topic(name)  # type: ignore[arg-type]
+
+
+def acl_commands(settings: Settings, part: Part, principal: str) -> Iterator[str]:
+    """Yield the commands by which an administrator grants a part its rights."""
+    where = ["--bootstrap-server", settings.kafka.bootstrap_servers, "--command-config", "admin.properties"]
+    for (operation, kind, prefixed), alike in groupby(rights_of(settings, part), _alike):
+        resources = [word for one in alike for word in (f"--{kind.replace(' ', '-')}", one.name)]
+        pattern = ["--resource-pattern-type", "prefixed"] if prefixed else []
+        what = ["--operation", operation.title().replace("_", ""), *resources, *pattern]
+        yield shlex.join(["kafka-acls", *where, "--add", "--allow-principal", principal, *what])
+
+
+def _alike(right: Right) -> tuple[Operation, Kind, bool]:
+    """What one command has in common."""
+    return right.operation, right.kind, right.prefixed
+
+
+def missing_rights(settings: Settings, admin: Any, *parts: Part) -> list[Right]:
+    """List the rights that parts of the service lack; asks only, changes nothing.
+
+    Of a topic that is not there nothing can be asked. Of a transactional id only the right to DESCRIBE can,
+    without fencing a process that runs; who may WRITE may describe.
 
     Parameters
     ----------
@@ -27,47 +126,42 @@ def missing_rights(settings: Settings, admin: Any) -> list[str]:
         Names of topics, groups and transactional ids.
     admin : kafka.KafkaAdminClient
         Connected as the user that the service will be.
+    *parts : str
+        As in `PARTS`.
 
     Raises
     ------
     BrokerError
         When the brokers do not answer.
     """
-    return [*_topics(settings, admin), *_groups(settings, admin), *_transactional_ids(settings, admin)]
+    needed = rights_of(settings, *parts)
+    denied = _denied_on_topics(admin, needed)
+    return [right for right in needed if right in denied or _denies(settings, admin, right)]
 
 
-def _needed(settings: Settings) -> dict[str, set[str]]:
-    both, write = {"READ", "WRITE"}, {"WRITE"}
-    ours = {"coreset": write, "windows": both, "statistics": both, "clusters": both, "dead_letters": write}
-    needed = {settings.topic(role): rights for role, rights in ours.items()}  # type: ignore[arg-type]
-    return {settings.input.topic: {"READ"}, **needed}
-
-
-def _topics(settings: Settings, admin: Any) -> Iterator[str]:
-    needed = _needed(settings)
-    for topic in _ask(lambda: admin.describe_topics(list(needed))) or []:
-        name, granted = topic["name"], topic.get("authorized_operations")
+def _denied_on_topics(admin: Any, needed: list[Right]) -> set[Right]:
+    wanted, denied = [one for one in needed if one.kind == "topic"], set[Right]()
+    for topic in _ask(lambda: admin.describe_topics(sorted({one.name for one in wanted}))) or []:
+        granted = topic.get("authorized_operations")
         if topic["error_code"] == _NOT_ALLOWED:
             granted = []
         elif topic["error_code"] or granted is None:
             continue  # not there: nothing to be granted; or brokers that do not say
-        yield from (f"{right} on topic {name}" for right in sorted(needed[name] - set(granted)))
+        denied |= {one for one in wanted if one.name == topic["name"] and one.operation not in granted}
+    return denied
 
 
-def _groups(settings: Settings, admin: Any) -> Iterator[str]:
-    for group in (f"{settings.name}-sampler", f"{settings.name}-clusterer"):
-        described = _ask(lambda group=group: admin.describe_groups([group])[group])  # type: ignore[misc]
-        granted = None if described is None else described["authorized_operations"]
-        refused = described is None or "Authorization" in (described["error"] or "")
-        if refused or (granted is not None and "READ" not in granted):
-            yield f"READ on group {group}"
-
-
-def _transactional_ids(settings: Settings, admin: Any) -> Iterator[str]:
-    for name in (f"{settings.name}-sampler-{settings.instance}", f"{settings.name}-clusterer"):
-        # Only describing does not fence a process that runs; who may write may describe.
-        if _ask(lambda name=name: admin.describe_transactions([name])) is None:  # type: ignore[misc]
-            yield f"WRITE on transactional id {name}"
+def _denies(settings: Settings, admin: Any, right: Right) -> bool:
+    if right.kind == "group":
+        described = _ask(lambda: admin.describe_groups([right.name])[right.name])
+        if described is None or "Authorization" in (described["error"] or ""):
+            return True
+        granted = described["authorized_operations"]
+        return granted is not None and right.operation not in granted
+    if right.kind == "transactional id":
+        name = right.name + settings.instance * right.prefixed
+        return _ask(lambda: admin.describe_transactions([name])) is None
+    return False
 
 
 def _ask(question: Callable[[], Answer]) -> Answer | None:

@@ -14,11 +14,12 @@ from consumers.clients import admin_client
 from consumers.connecting import mended_by_a_person
 from consumers.cutter import largest_coreset_message
 from consumers.errors import BrokerError, TopicError
-from consumers.settings import Settings
+from consumers.settings import ROLES, Settings
 
 __all__ = ["TopicPlan", "ensure_topics", "planned", "verify_topics"]
 
 _FRAMING = 4_096  # of a record batch around one large message
+_NOT_ALLOWED = 29  # error code of a topic that we may not even see
 _HOUR_MS = 3_600_000
 _LEDGER_TIMES = 10  # the ledger is kept that many times as long as what it accounts for
 _RECORD_BYTES = 1_048_588  # Kafka's own default, and more than any record of ours
@@ -113,11 +114,12 @@ def _connected(settings: Settings) -> Any:
 
 def _look(settings: Settings, admin: Any) -> tuple[list[TopicPlan], dict[str, int]]:
     """What should be there, and the partitions of what is there."""
-    there = {
-        str(topic["name"]): len(topic["partitions"])
-        for topic in _ask(admin.describe_topics)
-        if not topic["error_code"]
-    }
+    names = [settings.input.topic, *(settings.topic(role) for role in ROLES)]
+    described = _ask(lambda: admin.describe_topics(names))  # by name: what we may not see is not listed
+    hidden = [topic["name"] for topic in described if topic["error_code"] == _NOT_ALLOWED]
+    if hidden:
+        raise BrokerError(f"We may not see {', '.join(sorted(hidden))}: grant DESCRIBE on it.")
+    there = {str(topic["name"]): len(topic["partitions"]) for topic in described if not topic["error_code"]}
     if settings.input.topic not in there:
         raise TopicError(
             f"There is no topic {settings.input.topic}, the input; create it, or set input.topic to another."

@@ -66,7 +66,7 @@ def make_topic(admin: KafkaAdminClient) -> MakeTopic:
         new = NewTopic(
             topic, num_partitions=partitions, replication_factor=1, topic_configs=dict(configs or {})
         )
-        admin.create_topics([new])
+        admin.create_topics([new], wait_for_metadata=True)
         return topic
 
     return make

@@ -10,10 +10,19 @@ from typing import Any
 
 import pytest
 from kafka import KafkaAdminClient
-from kafka.admin import ACL, ACLOperation, ACLPermissionType, NewTopic, ResourcePattern, ResourceType
+from kafka.admin import (
+    ACL,
+    ACLOperation,
+    ACLPermissionType,
+    ACLResourcePatternType,
+    NewTopic,
+    ResourcePattern,
+    ResourceType,
+)
 
 from consumers.broker import Broker
 from consumers.check import check
+from consumers.rights import rights_of
 from consumers.settings import Settings, load_settings
 from consumers.topics import ensure_topics
 
@@ -241,19 +250,18 @@ def superuser(secured: str) -> Iterator[KafkaAdminClient]:
 
 
 def allow(settings: Settings) -> list[ACL]:
-    """The rights of the documentation, and no more."""
-    read, write = ACLOperation.READ, ACLOperation.WRITE
-    topic, group, transaction = ResourceType.TOPIC, ResourceType.GROUP, ResourceType.TRANSACTIONAL_ID
-    both = [settings.topic(role) for role in ("windows", "statistics", "clusters")]
-    written = [settings.topic("coreset"), settings.topic("dead_letters"), *both]
-    rights = [(read, topic, one) for one in [settings.input.topic, *both]]
-    rights += [(write, topic, one) for one in written]
-    rights += [(read, group, f"{settings.name}-{role}") for role in ("sampler", "clusterer")]
-    rights += [(write, transaction, f"{settings.name}-{one}") for one in ("sampler-0", "clusterer")]
+    """The least rights, and no more."""
     return [
-        ACL(f"User:{USER[0]}", "*", right, ACLPermissionType.ALLOW, ResourcePattern(kind, one))
-        for right, kind, one in rights
-    ]
+        ACL(
+            f"User:{USER[0]}", "*", ACLOperation[right.operation], ACLPermissionType.ALLOW,
+            ResourcePattern(
+                ResourceType[right.kind.upper().replace(" ", "_")],
+                right.name,
+                ACLResourcePatternType.PREFIXED if right.prefixed else ACLResourcePatternType.LITERAL,
+            ),
+        )
+        for right in rights_of(settings, "sampler", "clusterer")
+    ]  # fmt: skip
 
 
 @pytest.mark.kafka
@@ -271,13 +279,13 @@ def test_rights_that_are_missing_are_named(secured: str, superuser: KafkaAdminCl
     assert state == "wrong"
     for right in (
         "READ on topic examples", "WRITE on topic secured-coreset", "READ on topic secured-windows",
-        "READ on group secured-sampler", "WRITE on transactional id secured-sampler-0",
+        "READ on group secured-sampler", "WRITE on transactional id secured-sampler-*",
     ):  # fmt: skip
         assert right in sentence
     assert "READ on topic secured-coreset" not in sentence
     superuser.create_acls(allow(settings))
     found = look(settings)
-    assert found["rights"] == ("ok", "all granted that both roles need")
+    assert found["rights"] == ("ok", "all granted that sampler and clusterer need")
     assert found["topics"][0] == "skipped", found["topics"]
     assert "grant DESCRIBE_CONFIGS" in found["topics"][1]
     assert {found[about][0] for about in ("device", "brokers", "messages", "endpoint")} == {"ok"}
