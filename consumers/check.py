@@ -121,10 +121,10 @@ class _Check:
             admin, reason = attempt(lambda: admin_client(self._settings), self._settings)
             if admin is not None:
                 return admin
-        likely = "user name or password are most likely wrong; else check" if login else "check"
+        likely = "user name, password or kafka.sasl_mechanism are most likely wrong; else " if login else ""
         raise ServiceError(
-            f"{kafka.bootstrap_servers} listens but hangs up on us; {likely} kafka.security_protocol (now "
-            f"{kafka.security_protocol}) and the advertised listeners of the brokers: {reason}"
+            f"{kafka.bootstrap_servers} listens but hangs up on us; {likely}check kafka.security_protocol "
+            f"(now {kafka.security_protocol}) and the advertised listeners of the brokers: {reason}"
         )
 
     def _topics(self) -> str:

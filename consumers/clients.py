@@ -9,6 +9,7 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from kafka.coordinator.assignors.range import RangePartitionAssignor
 from kafka.coordinator.base import MemberState
 
+from consumers.credentials import Hidden, credentials, verify_files
 from consumers.errors import ServiceError
 from consumers.settings import Settings
 
@@ -36,32 +37,19 @@ _OURS = {
 
 def _connection(settings: Settings, kind: type[Any]) -> dict[str, Any]:
     """Options of every client, those of `settings.kafka.options` last."""
-    kafka = settings.kafka
-    password = kafka.password()
-    named = {
-        "security_protocol": kafka.security_protocol,
-        "sasl_mechanism": kafka.sasl_mechanism,
-        "sasl_plain_username": kafka.sasl_username,
-        "sasl_plain_password": password,
-        "ssl_cafile": _path(kafka.ssl_cafile),
-        "ssl_certfile": _path(kafka.ssl_certfile),
-        "ssl_keyfile": _path(kafka.ssl_keyfile),
-    }
-    return {
-        "bootstrap_servers": [server.strip() for server in kafka.bootstrap_servers.split(",")],
+    options = {
+        "bootstrap_servers": [server.strip() for server in settings.kafka.bootstrap_servers.split(",")],
         "client_id": f"{settings.name}-{settings.instance}",
         "request_timeout_ms": _REQUEST_MS,
         "bootstrap_timeout_ms": _REQUEST_MS,
         "reconnect_backoff_max_ms": 1_000,
-        "metadata_max_age_ms": 5_000,  # new partitions and deleted topics are noticed after this
+        "metadata_max_age_ms": 10_000,
         **({"metrics_enabled": False} if "metrics_enabled" in kind.DEFAULT_CONFIG else {}),
-        **{option: value for option, value in named.items() if value is not None},
+        **credentials(settings.kafka),
         **_passed_through(settings, kind),
     }
-
-
-def _path(path: object) -> str | None:
-    return None if path is None else str(path)
+    verify_files(options)
+    return options
 
 
 def _passed_through(settings: Settings, kind: type[Any]) -> dict[str, Any]:
@@ -76,7 +64,11 @@ def _passed_through(settings: Settings, kind: type[Any]) -> dict[str, Any]:
             raise ServiceError(
                 f"kafka.options.{option} is not an option of kafka-python; check its spelling."
             )
-    return {option: value for option, value in options.items() if option in kind.DEFAULT_CONFIG}
+    return {
+        option: Hidden(value) if isinstance(value, str) else value  # a passphrase, a proxy with its password
+        for option, value in options.items()
+        if option in kind.DEFAULT_CONFIG
+    }
 
 
 def input_consumer(settings: Settings, group: str, instance_id: str | None = None) -> KafkaConsumer:

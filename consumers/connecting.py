@@ -14,6 +14,7 @@ from typing import TypeVar
 import structlog
 from kafka import errors as kafka_errors
 
+from consumers.credentials import explain_refusal
 from consumers.errors import (
     BrokerError,
     FencedError,
@@ -32,16 +33,6 @@ log = structlog.get_logger()
 
 _SAY_EVERY_SECONDS = 30.0
 _PAUSE_SECONDS = 0.5
-_REFUSALS = (  # what the client's log says when waiting will not help; "Sasl Authentication" alone is normal
-    "AuthenticationFailed",
-    "UnsupportedSaslMechanism",
-    "certificate verify failed",
-    "CERTIFICATE_",
-    "WRONG_VERSION_NUMBER",
-    "SSLV3_ALERT",
-    "TLSV1_ALERT",
-    "TLSV13_ALERT",
-)
 _SENTENCES: tuple[tuple[type[Exception], type[ServiceError], str], ...] = (
     (
         kafka_errors.TopicAuthorizationFailedError,
@@ -173,11 +164,11 @@ def attempt(make: Callable[[], Client], settings: Settings) -> tuple[Client | No
             sentence = mended_by_a_person(error)
             if sentence is not None:
                 raise sentence from error
-            refusals = [word for word in words if any(sign in word for sign in _REFUSALS)]
-            if refusals:
+            refusal = explain_refusal(words)
+            if refusal is not None:
                 raise BrokerError(
-                    f"The brokers at {settings.kafka.bootstrap_servers} refuse us; check security_protocol, "
-                    f"name, password and certificates under `kafka`: {refusals[0][:300]}"
+                    f"No connection with the brokers at {settings.kafka.bootstrap_servers}, and waiting will "
+                    f"not help: {refusal}."
                 ) from error
             return None, next((word for word in reversed(words) if "lost" in word), str(error))[:300]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -117,9 +118,18 @@ def _shown(default: Any) -> str:
 def _value(name: str, text: str) -> Any:
     if text == "null":
         return None  # takes back what the file says
-    if name == "kafka.options":
-        try:
-            return json.loads(text)
-        except ValueError:
-            raise SettingsError(f"settings: {name}: give a JSON object") from None
-    return text
+    return _options(text) if name == "kafka.options" else text
+
+
+def _options(text: str) -> Any:
+    try:
+        options = json.loads(text)
+    except ValueError:
+        raise SettingsError("settings: kafka.options: give a JSON object") from None
+    secret = [one for one in options if re.search("password|proxy", one)]
+    if secret:
+        raise SettingsError(
+            f"settings: kafka.options: {secret[0]} may be a secret, and everybody on this machine sees "
+            "command lines; give it in the file or in STREAM_CORESET_KAFKA__OPTIONS"
+        )
+    return options

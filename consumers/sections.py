@@ -5,7 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, HttpUrl, SecretStr, model_validator
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    HttpUrl,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
 
 from consumers.errors import ServiceError
 
@@ -23,6 +32,7 @@ __all__ = [
     "Window",
 ]
 
+_WITH_PASSWORD = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,100}$")]
@@ -67,7 +77,18 @@ class Kafka(_Section):
             raise ValueError("give sasl_password or sasl_password_file, not both")
         if self.security_protocol.startswith("SASL") and self.sasl_mechanism is None:
             raise ValueError(f"security_protocol {self.security_protocol} needs a sasl_mechanism")
+        if "@" in self.bootstrap_servers:
+            raise ValueError("bootstrap_servers takes no user name or password; see sasl_username")
+        if self.sasl_mechanism in _WITH_PASSWORD and not self._has_login():
+            raise ValueError(
+                f"sasl_mechanism {self.sasl_mechanism} needs sasl_username and sasl_password_file"
+            )
         return self
+
+    def _has_login(self) -> bool:
+        named = self.sasl_username or self.options.get("sasl_plain_username")
+        secrets = (self.sasl_password, self.sasl_password_file, self.options.get("sasl_plain_password"))
+        return bool(named) and any(one is not None for one in secrets)
 
     def password(self) -> str | None:
         """The password, from the setting or its file; None without one."""
@@ -194,6 +215,9 @@ class Endpoint(_Section):
     token_file: Path | None = Field(
         default=None, description="bearer token, read again when the file changes"
     )
+    ca_file: Path | None = Field(
+        default=None, description="PEM file with the authorities that are trusted, instead of the usual ones"
+    )
     binary: bool = Field(default=False, description="use the protocol's binary tensors")
     timeout_seconds: Positive = Field(default=10.0, description="of one attempt")
     deadline_seconds: Positive = Field(
@@ -205,6 +229,13 @@ class Endpoint(_Section):
     refresh_seconds: Positive = Field(default=1.0, description="least time between two refreshes")
     queries_per_refresh: int = Field(default=1152, ge=1, description="query budget of one refresh")
     max_age_seconds: Positive = Field(default=300.0, description="an older loss is asked again")
+
+    @field_validator("url")
+    @classmethod
+    def _only_where(cls, url: HttpUrl | None) -> HttpUrl | None:
+        if url is not None and (url.username or url.password or url.query or url.fragment):
+            raise ValueError("it takes host, port and path only; put a secret into token_file")
+        return url
 
 
 class Monitoring(_Section):

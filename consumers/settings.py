@@ -9,10 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+import pydantic_settings
 import yaml
 from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
@@ -136,10 +138,18 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"the settings in {path} cannot be read: {error}") from None
     except yaml.YAMLError as error:
-        raise SettingsError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+        raise SettingsError(f"{path} is not YAML: {_without_text(error)}") from None
     if not isinstance(loaded, dict) or not all(isinstance(key, str) for key in loaded):
         raise SettingsError(f"{path} must hold sections such as `input:`, each with its settings")
     return {key: value for key, value in loaded.items() if value is not None}  # a section of comments only
+
+
+def _without_text(error: yaml.YAMLError) -> str:
+    """What is wrong and where; not the text around it, which may hold a secret."""
+    mark = getattr(error, "problem_mark", None)
+    where = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+    problem = getattr(error, "problem", None) or "it holds a character that YAML forbids"
+    return re.sub(r"'[^']*'", "'...'", problem) + where
 
 
 def _read_environment() -> dict[str, Any]:
@@ -147,7 +157,12 @@ def _read_environment() -> dict[str, Any]:
         field = name.upper().removeprefix(_PREFIX).split("__")[0].lower()
         if name.upper().startswith(_PREFIX) and field not in Settings.model_fields:
             raise SettingsError(f"the environment sets {name}, but there is no setting {field}")
-    found: dict[str, Any] = EnvSettingsSource(Settings)()
+    try:
+        found: dict[str, Any] = EnvSettingsSource(Settings)()
+    except pydantic_settings.SettingsError as error:  # it repeats what it cannot read, which may be a secret
+        raise SettingsError(
+            f"the environment: {str(error).partition(' from source')[0]}: give JSON"
+        ) from None
     return found
 
 

@@ -21,7 +21,7 @@ import stamina
 from numpy.typing import NDArray
 
 from consumers.endpoint.circuit import CircuitBreaker
-from consumers.endpoint.exchange import EndpointError, authorization, read_answer, read_error
+from consumers.endpoint.exchange import EndpointError, authorization, read_answer, read_error, tls_context
 from consumers.endpoint.inference import (
     HEADER_LENGTH,
     Answer,
@@ -86,6 +86,8 @@ class ModelEndpoint:
     ------
     ValueError
         Where no url is given.
+    ServiceError
+        Where `settings.ca_file` cannot be used.
     """
 
     def __init__(
@@ -100,7 +102,7 @@ class ModelEndpoint:
         self.breaker = CircuitBreaker(clock)
         self._settings, self._observer = settings, observer
         self._model = f"{str(settings.url).rstrip('/')}/v2/models/{quote(settings.model, safe='')}"
-        self._tls = httpx.create_ssl_context()
+        self._tls = tls_context(settings.ca_file)
 
     def losses(self, examples: Sequence[bytes], embeddings: Floats) -> tuple[NDArray[np.float64], str]:
         """Ask the model for the losses of n examples, all under one version of it.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -9,8 +10,9 @@ from pathlib import Path
 import httpx
 
 from consumers.endpoint.inference import RefusalError
+from consumers.errors import ServiceError
 
-__all__ = ["EndpointError", "authorization", "read_answer", "read_error", "retry_after"]
+__all__ = ["EndpointError", "authorization", "read_answer", "read_error", "retry_after", "tls_context"]
 
 _TOKEN_BYTES = 65_536
 _ERROR_BYTES = 2_000
@@ -49,6 +51,16 @@ def authorization(token_file: Path | None) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
+def tls_context(ca_file: Path | None) -> ssl.SSLContext:
+    """Trust the authorities of a PEM file; without one the usual ones, or those that SSL_CERT_FILE names."""
+    if ca_file is None:
+        return httpx.create_ssl_context()
+    try:
+        return ssl.create_default_context(cafile=str(ca_file))
+    except (OSError, ssl.SSLError) as error:
+        raise ServiceError(f"endpoint.ca_file {ca_file} cannot be used: {error}.") from None
+
+
 async def read_answer(response: httpx.Response, limit: int) -> bytes:
     """Read a body of at most `limit` bytes; a longer or a compressed one (it may be a bomb) is refused."""
     if response.headers.get("Content-Encoding", "identity") != "identity":
@@ -71,11 +83,18 @@ async def _read(response: httpx.Response, limit: int) -> bytes:
 async def read_error(response: httpx.Response) -> EndpointError:
     """What a status other than 200 means, with the beginning of what the endpoint said."""
     status, location = response.status_code, response.headers.get("Location", "")
-    said = (await _read(response, _ERROR_BYTES)).decode("utf-8", "replace")[:200]
-    sentence = f"The model endpoint answered {status} {response.reason_phrase:.50}: {said!r}"
+    said = (await _read(response, _ERROR_BYTES)).decode("utf-8", "replace")
+    sentence = f"The model endpoint answered {status} {response.reason_phrase}: {_shown(said, response)}"
     if response.is_redirect:
-        sentence = f"The model endpoint redirects to {location!r:.200}: set endpoint.url to where it is."
+        where = _shown(location, response)
+        sentence = f"The model endpoint redirects to {where}: set endpoint.url to where it is."
     return EndpointError(str(status), sentence, retry_after(response.headers.get("Retry-After")))
+
+
+def _shown(said: str, response: httpx.Response) -> str:
+    """What an endpoint said, without our token: some repeat in an error the headers that they got."""
+    token = response.request.headers.get("Authorization", "").removeprefix("Bearer ")
+    return repr((said.replace(token, "**********") if token else said)[:200])
 
 
 def retry_after(header: str | None) -> float | None:
