@@ -183,7 +183,15 @@ class _Trial:
             future.get(timeout=self._remaining())
         offsets = _offsets(self.units, self.stream)
         if offsets:
+            self._send_offsets(offsets)
+
+    def _send_offsets(self, offsets: dict[TopicPartition, OffsetAndMetadata]) -> None:
+        try:
             self.producer.send_offsets_to_transaction(offsets, self.membership)
+        except kafka_errors.FencedInstanceIdError as error:
+            # So it looks, too, when we ourselves have joined anew since the snapshot. Another process of this
+            # instance is for the next poll to tell.
+            raise kafka_errors.CommitFailedError("the membership is no longer in force") from error
 
     def _remaining(self) -> float:
         return max(0.001, self.deadline - time.monotonic())

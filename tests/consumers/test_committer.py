@@ -35,8 +35,8 @@ def member(wait: Callable[..., None]) -> Callable[..., Iterator]:
     """``with member(settings) as consumer``: a member of the group that has its assignment."""
 
     @contextmanager
-    def join(settings):
-        consumer = input_consumer(settings, settings.name)
+    def join(settings, instance=None):
+        consumer = input_consumer(settings, settings.name, instance)
         consumer.subscribe([settings.input.topic])
 
         def assigned() -> bool:
@@ -129,6 +129,19 @@ def test_a_zombie_is_fenced_by_the_generation_of_its_poll(
         with member(settings) as successor:
             assert successor.group_metadata().generation_id > stale.generation_id
             assert committer(settings).commit([unit(source, target, b"zombie")], stale) == "aborted"
+    assert read(target) == []
+
+
+def test_a_static_member_that_joined_anew_does_not_take_itself_for_another(
+    make_settings, make_topic, member, committer, read
+):
+    source, target = make_topic(), make_topic()
+    settings = make_settings(source)
+    with member(settings, "static") as consumer:
+        before = consumer.group_metadata()
+    subject = committer(settings)
+    with member(settings, "static"):  # as after its session has ended
+        assert subject.commit([unit(source, target, b"stale")], before) == "aborted"
     assert read(target) == []
 
 
