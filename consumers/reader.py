@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from typing import Any, Literal
@@ -25,12 +26,15 @@ __all__ = [
     "offset_range",
     "processed_before",
     "read_to_end",
+    "undecided",
 ]
 
 Isolation = Literal["read_committed", "read_uncommitted"]
 log = structlog.get_logger()
 _POLL_MS = 200
 _AGAIN_SECONDS = 1.0
+_DECIDED_AGAIN_SECONDS = 0.1
+_GRACE_SECONDS = 5.0
 
 
 def input_record(record: Any) -> InputRecord:
@@ -101,6 +105,32 @@ def _read(consumer: KafkaConsumer, spans: Mapping[TopicPartition, tuple[int, int
         done = {partition for partition in left if consumer.position(partition) >= spans[partition][1]}
         consumer.pause(*done)
         left -= done
+
+
+def undecided(settings: Settings, *topics: str) -> list[str]:
+    """Wait until every transaction that has written to the topics by now has been decided.
+
+    While one is open, readers do not see what others committed after its first record. One whose process has
+    died ends by its timeout. Returns the topics of which one stays open for longer than any of ours may.
+    """
+    written = {topic: _ends_of(settings, topic, "read_uncommitted") for topic in topics}
+    until = time.monotonic() + 2 * settings.transaction_timeout_seconds + _GRACE_SECONDS
+    return [topic for topic, ends in written.items() if not _decided(settings, topic, ends, until)]
+
+
+def _decided(settings: Settings, topic: str, ends: Mapping[TopicPartition, int], until: float) -> bool:
+    while True:
+        reached = _ends_of(settings, topic, "read_committed")
+        if all(reached.get(partition, 0) >= offset for partition, offset in ends.items()):
+            return True
+        if time.monotonic() > until:
+            return False
+        time.sleep(_DECIDED_AGAIN_SECONDS)
+
+
+def _ends_of(settings: Settings, topic: str, isolation: Isolation) -> dict[TopicPartition, int]:
+    with closing(plain_consumer(settings, isolation)) as consumer:
+        return offset_range(consumer, topic)[1]
 
 
 def processed_before(

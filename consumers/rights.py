@@ -16,7 +16,7 @@ from consumers.settings import ROLES, Settings
 __all__ = ["PARTS", "Part", "Right", "acl_commands", "missing_rights", "rights_of"]
 
 Answer = TypeVar("Answer")
-Part = Literal["sampler", "clusterer", "topics", "audit", "check", "trainer"]
+Part = Literal["sampler", "clusterer", "topics", "audit", "replay", "check", "trainer"]
 PARTS: tuple[Part, ...] = get_args(Part)
 Operation = Literal["READ", "WRITE", "CREATE", "DESCRIBE", "DESCRIBE_CONFIGS"]
 Kind = Literal["topic", "group", "transactional id"]
@@ -52,6 +52,12 @@ _NEEDS: Mapping[Part, Needs] = {
         ("DESCRIBE", "group", ("sampler",)),
         ("DESCRIBE", "transactional id", ("clusterer",)),
         ("DESCRIBE", "transactional id", ("sampler-*",)),
+    ),
+    "replay": (
+        ("READ", "topic", ("dead_letters", "input")),
+        ("WRITE", "topic", ("dead_letters", "input")),
+        ("DESCRIBE_CONFIGS", "topic", ("input",)),
+        ("WRITE", "transactional id", ("replay",)),
     ),
     "check": (*_SAMPLER, *_CLUSTERER, ("DESCRIBE_CONFIGS", "topic", ROLES)),
     "trainer": (("READ", "topic", ("coreset",)),),  # and READ on a group of its own

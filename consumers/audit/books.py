@@ -1,7 +1,7 @@
 """The invariants themselves, checked record by record; knows no Kafka.
 
-Order of use: `add_ledger`; `add_emitted` and `add_dead_letter` for every record of theirs; `judge_only`,
-where retention has deleted something; `add_input` for every message of the input; `close`.
+Order of use: `add_ledger`; `add_emitted`, `add_dead_letter` and `add_replayed` for every record of theirs;
+`judge_only`, where retention has deleted something; `add_input` for every message of the input; `close`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from consumers.audit.account import RELATIVE, Account
 from consumers.audit.bias import BiasTest, bias_tests
+from consumers.audit.letters import Letters
 from consumers.audit.report import Violations
 from consumers.codecs import Codec, Decoded, EmittedExample
 from consumers.records.ledger import LedgerEntry, Range, parse_source, source_id
@@ -44,10 +45,10 @@ class Books:
         self._accounts: dict[str, Account] = {}
         self._starts: dict[Partition, list[int]] = {}
         self._ranges: dict[Partition, list[tuple[Range, Account]]] = {}
-        self._dead_letters: set[str] = set()
         self._strange: dict[str, str] = {}
         self._judged: set[str] | None = None
         self.violations = Violations()
+        self._letters = Letters(self.violations)
 
     def add_ledger(self, entries: Sequence[LedgerEntry]) -> None:
         """Take the ledger in the order in which it was written: no window twice, no overlap (invariant 1)."""
@@ -78,14 +79,14 @@ class Books:
 
     def add_dead_letter(self, source: str) -> None:
         """Take a dead letter."""
-        if source in self._dead_letters:
-            self.violations.add(f"{source} is a dead letter twice")
-            return
-        self._dead_letters.add(source)
         topic, partition, offset, _ = parse_source(source)
         account = self._window_of((topic, partition), offset)
-        if account is not None:
+        if self._letters.add(source) and account is not None:
             account.letters += 1
+
+    def add_replayed(self, source: str) -> None:
+        """Take the note that a dead letter was replayed."""
+        self._letters.add_replayed(source)
 
     def add_input(self, decoded: Decoded) -> None:
         """Take a message of the input (invariants 1, 2, 3 and the sums of 4)."""
@@ -98,10 +99,10 @@ class Books:
             return
         if not self._is_judged(found):
             return
-        found.valid += len(decoded.valid_rows)
-        found.dead += len(decoded.errors)
-        self._check_dead(decoded)
-        self._add_up(decoded, found, partition)
+        then = self._letters.as_it_was(decoded)
+        found.valid += len(then.valid_rows)
+        found.dead += len(then.errors)
+        self._add_up(then, found, partition)
 
     def judge_only(self, windows: Iterable[str]) -> None:
         """Judge only these windows: of the others something has been deleted."""
@@ -121,6 +122,7 @@ class Books:
         """Check what needs everything to have been read; the tests of invariant 4."""
         for source in self._strange.values():
             self.violations.add(f"example {source} names a window that the ledger does not have")
+        self._letters.close()
         accounts = [account for account in self._accounts.values() if self._is_judged(account)]
         for account in accounts:
             for sentence in account.check():
@@ -201,13 +203,6 @@ class Books:
             self.violations.add(f"{example.source}: its weight is not 1 over its probability")
         if example.clusters != entry.clusters_version:
             self.violations.add(f"{example.source}: made by another version of the clusters than its window")
-
-    def _check_dead(self, decoded: Decoded) -> None:
-        record = decoded.record
-        for error in decoded.errors:
-            source = source_id(record.topic, record.partition, record.offset, error.row)
-            if source not in self._dead_letters:
-                self.violations.add(f"{source} cannot be used, but is no dead letter")
 
     def _add_up(self, decoded: Decoded, account: Account, partition: Partition) -> None:
         """Sums over the stream, and over the sample, of one, each coordinate and the payload's bytes."""

@@ -17,18 +17,17 @@ from consumers.clients import admin_client, plain_consumer
 from consumers.codecs import Codec, codec_for
 from consumers.connecting import mended_by_a_person
 from consumers.errors import BrokerError
-from consumers.reader import Isolation, offset_range, read_to_end
+from consumers.reader import offset_range, read_to_end, undecided
 from consumers.records import RecordError
 from consumers.records.dead_letters import read_dead_letter
 from consumers.records.ledger import LedgerEntry
+from consumers.records.replays import replayed_offset
 from consumers.settings import Settings
 from consumers.transform import Partition
 
 __all__ = ["audit"]
 
 Progress = Callable[[str], None]
-_GRACE_SECONDS = 5.0
-_AGAIN_SECONDS = 0.1
 
 
 def _silent(_: str) -> None:
@@ -121,29 +120,9 @@ def _check_transactions(settings: Settings, admin: Any, books: Books) -> None:
 
 
 def _settle(settings: Settings, violations: Violations, *topics: str) -> None:
-    """Wait until every transaction that has written to the topics by now has been decided.
-
-    While one is open, readers do not see what others committed after its first record. One whose process has
-    died ends by its timeout.
-    """
-    written = {topic: _ends(settings, topic, "read_uncommitted") for topic in topics}
-    until = time.monotonic() + 2 * settings.transaction_timeout_seconds + _GRACE_SECONDS
-    for topic, ends in written.items():
-        while not _reached(_ends(settings, topic, "read_committed"), ends):
-            if time.monotonic() > until:
-                violations.add(f"a transaction that has written to {topic} stays open")
-                break
-            time.sleep(_AGAIN_SECONDS)
-
-
-def _ends(settings: Settings, topic: str, isolation: Isolation) -> dict[Partition, int]:
-    with closing(plain_consumer(settings, isolation)) as consumer:
-        _, ends = offset_range(consumer, topic)
-    return {(one.topic, one.partition): offset for one, offset in ends.items()}
-
-
-def _reached(ends: Mapping[Partition, int], wanted: Mapping[Partition, int]) -> bool:
-    return all(ends.get(partition, 0) >= offset for partition, offset in wanted.items())
+    """Wait until every transaction that has written to the topics by now has been decided."""
+    for topic in undecided(settings, *topics):
+        violations.add(f"a transaction that has written to {topic} stays open")
 
 
 def _read_ledger(settings: Settings, violations: Violations) -> list[LedgerEntry]:
@@ -179,6 +158,9 @@ def _read_dead_letters(settings: Settings, books: Books) -> set[str]:
     first: str | None = None
     for record in read_to_end(settings, topic):
         try:
+            if replayed_offset(record) is not None:
+                books.add_replayed((record.key or b"").decode(errors="replace"))
+                continue
             source = read_dead_letter(record.key, record.headers).source
         except RecordError as error:
             books.violations.add(f"{topic} at offset {record.offset}: {error}")

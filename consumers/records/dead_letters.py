@@ -11,6 +11,8 @@ from consumers.transform import InputRecord, Output
 
 __all__ = ["PREFIX", "DeadLetter", "dead_letter", "read_dead_letter"]
 
+Headers = tuple[tuple[str, bytes], ...]
+
 PREFIX = "__coreset.errors."
 MAX_VALUE = 65_536
 MAX_HEADERS = 65_536
@@ -40,18 +42,20 @@ def dead_letter(
     """Make the dead letter of a message, or of one `row` of it whose bytes alone are `value`.
 
     It keeps key, headers and timestamp. Of a value larger than 64 kB the first 64 kB are kept, with its
-    size and SHA-256 in headers: a replay reads the source again. The Kafka key is the source id; the
-    record's own key is in the header ``__coreset.errors.key``.
+    size and SHA-256 in headers; what else did not fit is named in ``__coreset.errors.cut``: a replay reads
+    the source again. The Kafka key is the source id; the record's own key is in the header
+    ``__coreset.errors.key``.
     """
     raw = record.value if value is None else value
-    headers = _errors(record, stage, exception, message, row) + _cut_headers(raw or b"")
     kept = _within(record.headers, MAX_HEADERS)
+    cut = _cut_value(raw or b"") + _cut_rest(record, kept)
     source = source_id(record.topic, record.partition, record.offset, row)
     short = None if raw is None else raw[:MAX_VALUE]
-    return Output(topic, short, source.encode(), kept + headers, record.timestamp_ms)
+    headers = kept + _errors(record, stage, exception, message, row) + cut
+    return Output(topic, short, source.encode(), headers, record.timestamp_ms)
 
 
-def read_dead_letter(key: bytes | None, headers: tuple[tuple[str, bytes], ...]) -> DeadLetter:
+def read_dead_letter(key: bytes | None, headers: Headers) -> DeadLetter:
     """Read where a dead letter came from and why; RecordError where it is not one of ours."""
     found = {name: value for name, value in headers if name.startswith(PREFIX)}
     try:
@@ -63,9 +67,7 @@ def read_dead_letter(key: bytes | None, headers: tuple[tuple[str, bytes], ...]) 
     return DeadLetter(source, *said)
 
 
-def _errors(
-    record: InputRecord, stage: str, exception: str, message: str, row: int | None
-) -> tuple[tuple[str, bytes], ...]:
+def _errors(record: InputRecord, stage: str, exception: str, message: str, row: int | None) -> Headers:
     said = {
         "stage": stage,
         "exception": exception,
@@ -81,14 +83,21 @@ def _errors(
     return (*pairs, *key)
 
 
-def _cut_headers(raw: bytes) -> tuple[tuple[str, bytes], ...]:
+def _cut_value(raw: bytes) -> Headers:
     if len(raw) <= MAX_VALUE:
         return ()
     digest = hashlib.sha256(raw).hexdigest().encode()
     return ((PREFIX + "sha256", digest), (PREFIX + "size", str(len(raw)).encode()))
 
 
-def _within(headers: tuple[tuple[str, bytes], ...], room: int) -> tuple[tuple[str, bytes], ...]:
+def _cut_rest(record: InputRecord, kept: Headers) -> Headers:
+    own = [name for name, _ in record.headers if not name.startswith(PREFIX)]
+    cut = {"key": len(record.key or b"") > MAX_VALUE, "headers": len(kept) < len(own)}
+    names = " ".join(name for name, is_cut in cut.items() if is_cut)
+    return ((PREFIX + "cut", names.encode()),) if names else ()
+
+
+def _within(headers: Headers, room: int) -> Headers:
     """Keep the first headers that fit; none that looks like ours."""
     kept = []
     for name, value in headers:

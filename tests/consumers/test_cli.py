@@ -13,7 +13,7 @@ import pytest
 from consumers import cli
 from consumers.settings import Settings
 
-COMMANDS = ["run", "sampler", "clusterer", "topics", "check", "audit", "demo"]
+COMMANDS = ["run", "sampler", "clusterer", "topics", "check", "audit", "replay-dead-letters", "demo"]
 
 
 def command(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -60,7 +60,9 @@ def test_wrong_usage_ends_with_two(words: list[str], capsys: pytest.CaptureFixtu
     assert capsys.readouterr().err.startswith("usage: stream-coreset")
 
 
-@pytest.mark.parametrize("name", ["run", "sampler", "clusterer", "topics", "check", "audit"])
+@pytest.mark.parametrize(
+    "name", ["run", "sampler", "clusterer", "topics", "check", "audit", "replay-dead-letters"]
+)
 def test_wrong_settings_are_one_sentence(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main([name, "--input.topic", "a"]) == 2
     err = capsys.readouterr().err
