@@ -10,15 +10,8 @@ from typing import Any
 
 import pytest
 from kafka import KafkaAdminClient
-from kafka.admin import (
-    ACL,
-    ACLOperation,
-    ACLPermissionType,
-    ACLResourcePatternType,
-    NewTopic,
-    ResourcePattern,
-    ResourceType,
-)
+from kafka.admin import NewTopic
+from support.secured import acl
 
 from consumers.broker import Broker
 from consumers.check import check
@@ -249,21 +242,6 @@ def superuser(secured: str) -> Iterator[KafkaAdminClient]:
         yield client
 
 
-def allow(settings: Settings) -> list[ACL]:
-    """The least rights, and no more."""
-    return [
-        ACL(
-            f"User:{USER[0]}", "*", ACLOperation[right.operation], ACLPermissionType.ALLOW,
-            ResourcePattern(
-                ResourceType[right.kind.upper().replace(" ", "_")],
-                right.name,
-                ACLResourcePatternType.PREFIXED if right.prefixed else ACLResourcePatternType.LITERAL,
-            ),
-        )
-        for right in rights_of(settings, "sampler", "clusterer")
-    ]  # fmt: skip
-
-
 @pytest.mark.kafka
 @pytest.mark.usefixtures("superuser")
 def test_a_wrong_password_is_told_from_a_broker_that_is_down(secured: str) -> None:
@@ -283,7 +261,7 @@ def test_rights_that_are_missing_are_named(secured: str, superuser: KafkaAdminCl
     ):  # fmt: skip
         assert right in sentence
     assert "READ on topic secured-coreset" not in sentence
-    superuser.create_acls(allow(settings))
+    superuser.create_acls([acl(right, USER[0]) for right in rights_of(settings, "sampler", "clusterer")])
     found = look(settings)
     assert found["rights"] == ("ok", "all granted that sampler and clusterer need")
     assert found["topics"][0] == "skipped", found["topics"]

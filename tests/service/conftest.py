@@ -88,8 +88,8 @@ class Service:
 class Stream:
     """Produces JSON examples of a few clusters; the n-th example is always the same."""
 
-    def __init__(self, servers: str, topic: str) -> None:
-        self._producer = KafkaProducer(bootstrap_servers=servers)
+    def __init__(self, servers: str, topic: str, **how: Any) -> None:
+        self._producer = KafkaProducer(bootstrap_servers=servers, **how)
         self._topic = topic
         self._means = np.random.default_rng(1).normal(0, 5, (6, DIMENSION))
         self.sent = 0
@@ -147,12 +147,12 @@ def make_service(kafka: str, name: str, tmp_path: Path, make_topic: Any) -> Iter
 
 
 @pytest.fixture
-def make_stream(kafka: str) -> Iterator[Callable[[Service], Stream]]:
-    """Make a producer of examples for a deployment."""
+def make_stream(kafka: str) -> Iterator[Callable[..., Stream]]:
+    """Make a producer of examples for a deployment; options of the client are passed on."""
     made: list[Stream] = []
 
-    def make(service: Service) -> Stream:
-        made.append(Stream(kafka, service.settings.input.topic))
+    def make(service: Service, **how: Any) -> Stream:
+        made.append(Stream(kafka, service.settings.input.topic, **how))
         return made[-1]
 
     yield make

@@ -18,7 +18,18 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from kafka import KafkaAdminClient
+from kafka.admin import (
+    ACL,
+    ACLOperation,
+    ACLPermissionType,
+    ACLResourcePatternType,
+    ResourcePattern,
+    ResourceType,
+)
+
 from consumers.broker import Broker
+from consumers.rights import Right
 
 ADMIN, PASSPHRASE = "admin", "sentinel-passphrase"
 LISTENERS = {
@@ -73,6 +84,24 @@ def secured_broker(directory: Path, users: tuple[str, ...]) -> Iterator[Secured]
         scram += ["--add-scram", f"SCRAM-SHA-512=[name={user},password=sentinel-password-{user}]"]
     with Broker(listeners=LISTENERS, options=_options(directory), format_arguments=scram) as broker:
         yield Secured(broker, directory)
+
+
+def acl(right: Right, user: str) -> ACL:
+    """The ACL that grants a user this right and no more."""
+    kind = ResourceType[right.kind.upper().replace(" ", "_")]
+    how = ACLResourcePatternType.PREFIXED if right.prefixed else ACLResourcePatternType.LITERAL
+    resource = ResourcePattern(kind, right.name, how)
+    return ACL(f"User:{user}", "*", ACLOperation[right.operation], ACLPermissionType.ALLOW, resource)
+
+
+@contextmanager
+def revoked(admin: KafkaAdminClient, right: Right, user: str) -> Iterator[None]:
+    """Take a right from a user for a while."""
+    admin.delete_acls([acl(right, user)])
+    try:
+        yield
+    finally:
+        admin.create_acls([acl(right, user)])
 
 
 def _options(directory: Path) -> dict[str, str]:
