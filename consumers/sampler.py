@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import structlog
+from numpy.typing import NDArray
 
 from consumers.codecs import codec_for
 from consumers.codecs.examples import Codec, Decoded
@@ -20,10 +21,12 @@ from consumers.metrics import SamplerMetrics, WindowCounts
 from consumers.records.dead_letters import dead_letter
 from consumers.records.ledger import LedgerEntry, Range, emitted_digest, window_id
 from consumers.records.publication import Publication
+from consumers.sections import Sampling
 from consumers.settings import Settings
 from consumers.transform import InputRecord, Output, Partition, Unit
 from stream_coreset.arrays import random_stream
 from stream_coreset.clusters import Clusters
+from stream_coreset.limits import Limits, Shares
 from stream_coreset.sensitivity import Sample, SensitivitySampler
 from stream_coreset.stream import AdaptedWindow, WindowSampler
 from stream_coreset.window import Window
@@ -65,6 +68,7 @@ class SamplerTransform:
         self._codec: Codec = codec_for(settings.input)
         self._seed = settings.sampling.secret_seed() or secrets.token_hex(32)
         self._sampler = sensitivity_sampler(settings)
+        metrics.set_limits(self._sampler.limits)
         self._windows = _window_sampler(settings, self._sampler)
         self._published = Clusters.empty(settings.input.dimension)
         self._cutter = WindowCutter(settings, self._codec, self._sampler)
@@ -133,7 +137,8 @@ class SamplerTransform:
         with self._metrics.stage("assign"):
             adapted = self._windows.adapt(X, self._random("adapt", first))
         with self._metrics.stage("draw"):
-            return _Drawn(adapted, self._windows.draw(adapted, self._random("draw", first)))
+            sample = self._windows.draw(adapted, self._random("draw", first), _partitions(window.items))
+            return _Drawn(adapted, sample)
 
     def _random(self, purpose: str, first: Range) -> np.random.Generator:
         return random_stream(self._seed, purpose, first.topic, first.partition, first.start)
@@ -227,7 +232,20 @@ def sensitivity_sampler(settings: Settings) -> SensitivitySampler:
         floor=given.floor,
         design=given.design,
         probes=given.probes,
+        limits=None if given.epsilon is not None else _limits(given),
     )
+
+
+def _limits(given: Sampling) -> Limits:
+    return Limits(few=given.max_few_share, cluster=given.max_cluster_share, source=given.max_source_share)
+
+
+def _partitions(items: Sequence[Decoded]) -> NDArray[np.int64]:
+    """Where each usable example of a window comes from: its partition, counted from 0."""
+    partitions = [(item.record.topic, item.record.partition) for item in items]
+    number = {partition: i for i, partition in enumerate(dict.fromkeys(partitions))}
+    rows = [len(item.embeddings) for item in items]
+    return np.repeat([number[partition] for partition in partitions], rows).astype(np.int64)
 
 
 def _window_sampler(settings: Settings, sampler: SensitivitySampler) -> WindowSampler:
@@ -251,6 +269,7 @@ def _counts(window: Window[Decoded], entry: LedgerEntry, drawn: _Drawn | None) -
         weight_squared=float((weights**2).sum()),
         expected_size=entry.s,
         cost=entry.cost,
+        largest=Shares() if drawn is None else drawn.sample.largest,
         closed_by=window.reason,
         dead=Counter(error.exception for item in window.items for error in item.errors),
     )

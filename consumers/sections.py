@@ -166,6 +166,18 @@ class Sampling(_Section):
         description="pivotal: fixed size; systematic: about the same, faster; iid: the paper",
     )
     probes: int = Field(default=9, ge=1, le=1000, description="loss queries per cluster; 1 is the paper")
+    max_few_share: float = Field(
+        default=0.2,
+        ge=0.05,
+        le=1,
+        description="most that 5 % of a window's examples can take of the probability; 1: no limit",
+    )
+    max_cluster_share: float = Field(
+        default=0.5, gt=0, le=1, description="most that one cluster can take, or its share of the examples"
+    )
+    max_source_share: float = Field(
+        default=0.5, gt=0, le=1, description="most that one partition can take, or its share of the examples"
+    )
     seed: SecretStr | None = Field(
         default=None, description="secret seed of the draws; made up at start when unset"
     )

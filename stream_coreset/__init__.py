@@ -9,6 +9,7 @@ from __future__ import annotations
 from stream_coreset.clusters import Clusters
 from stream_coreset.coreset import StreamingCoreset
 from stream_coreset.kmeans import Assignment, MiniBatchKMeans, WeightedPoints
+from stream_coreset.limits import Limits
 from stream_coreset.selection import Coreset, select
 from stream_coreset.sensitivity import Sample, SensitivitySampler
 
@@ -16,6 +17,7 @@ __all__ = [
     "Assignment",
     "Clusters",
     "Coreset",
+    "Limits",
     "MiniBatchKMeans",
     "Sample",
     "SensitivitySampler",

@@ -14,6 +14,7 @@ from stream_coreset.arrays import Array, check_points, random_stream
 from stream_coreset.asking import LossFunction, ask, check_loss, check_max_queries
 from stream_coreset.clusters import Clusters
 from stream_coreset.kernels import totals
+from stream_coreset.limits import Limits
 from stream_coreset.probes import choose_probes
 from stream_coreset.sensitivity import Sample, SensitivitySampler
 from stream_coreset.stream import AdaptedWindow, ClusterModel, WindowSampler
@@ -39,6 +40,8 @@ class StreamingCoreset:
         first: never asked, moved, oldest.
     max_age : float
         Steps after which a loss is asked again.
+    limits : Limits, optional
+        As in `select`.
     lloyd_steps, split_fraction, device
         See `MiniBatchKMeans`.
     seed : int, optional
@@ -80,13 +83,22 @@ class StreamingCoreset:
         half_life: float | None = 1_000_000,
         max_queries: int | None = None,
         max_age: float = 10,
+        limits: Limits | None = None,
         lloyd_steps: int = 1,
         split_fraction: float = 0.25,
         device: str = "cpu",
         seed: int | None = None,
     ) -> None:
         self._sampler = SensitivitySampler(
-            rate=rate, size=size, epsilon=epsilon, delta=delta, z=z, floor=floor, design=design, probes=probes
+            rate=rate,
+            size=size,
+            epsilon=epsilon,
+            delta=delta,
+            z=z,
+            floor=floor,
+            design=design,
+            probes=probes,
+            limits=limits,
         )
         self._clustering: dict[str, Any] = {
             "n_clusters": n_clusters,

@@ -20,6 +20,7 @@ from stream_coreset.asking import (
 from stream_coreset.clusters import Clusters
 from stream_coreset.kernels import nearest, totals
 from stream_coreset.kmeans import Assignment, MiniBatchKMeans
+from stream_coreset.limits import Limits
 from stream_coreset.losses import LossBook
 from stream_coreset.probes import Probes, choose_probes
 from stream_coreset.sampling import inclusion_probabilities
@@ -85,6 +86,7 @@ def select(
     design: str = "pivotal",
     surrogate: str | None = "auto",
     max_queries: int | None = None,
+    limits: Limits | None = None,
     seed: int | None = None,
     device: str = "cpu",
 ) -> Coreset:
@@ -121,6 +123,8 @@ def select(
     max_queries : int, optional
         Most losses that may be asked. Clusters are asked from the largest to the smallest, as long as all
         probes of one more would fit; losses of the others are estimated from these.
+    limits : Limits, optional
+        Most that few rows or one cluster can take of the scores, for rows that nobody vouches for.
     seed : int, optional
         Of everything random; made up when missing.
     device : {"cpu", "cuda", "auto"}
@@ -148,7 +152,15 @@ def select(
     check_max_queries(max_queries)
     check_surrogate(surrogate)
     sampler = SensitivitySampler(
-        size=size, rate=rate, epsilon=epsilon, delta=delta, z=z, floor=floor, design=design, probes=probes
+        size=size,
+        rate=rate,
+        epsilon=epsilon,
+        delta=delta,
+        z=z,
+        floor=floor,
+        design=design,
+        probes=probes,
+        limits=limits,
     )
     secret: int | str = secrets.token_hex(16) if seed is None else seed
     X = check_points(X)

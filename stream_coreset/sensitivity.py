@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from stream_coreset.clusters import Clusters, estimated_losses
 from stream_coreset.estimates import size_for
 from stream_coreset.kmeans import Assignment
+from stream_coreset.limits import Limits, Shares, normalised
 from stream_coreset.sampling import DESIGNS, draw
 
 __all__ = ["Sample", "SensitivitySampler"]
@@ -35,6 +36,8 @@ class Sample:
         s, what the sizes of many such samples average to; a real number.
     scores : (n,) float64
         p, the sampling probability of every row of the window; sums to 1.
+    largest : Shares
+        The largest shares that p would have without the limits; zeros where there are no limits.
     """
 
     indices: Int
@@ -42,6 +45,7 @@ class Sample:
     probabilities: Float
     expected_size: float
     scores: Float
+    largest: Shares
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -80,11 +84,14 @@ class SensitivitySampler:
         See `draw`.
     probes : int
         Queries a cluster that stand behind its losses; 1 is the nearest example alone.
+    limits : Limits, optional
+        Most that few examples, one cluster or one source can take of the scores, for examples that nobody
+        vouches for. Not with epsilon, whose bound holds for every example.
 
     Raises
     ------
     ValueError
-        When an argument is out of its range, or not exactly one budget is given.
+        When an argument is out of its range, not exactly one budget is given, or epsilon has limits.
 
     References
     ----------
@@ -106,6 +113,7 @@ class SensitivitySampler:
     floor: float = 0.2
     design: str = "pivotal"
     probes: int = 9
+    limits: Limits | None = None
 
     def __post_init__(self) -> None:
         _check_settings(self)
@@ -117,7 +125,7 @@ class SensitivitySampler:
         s = self.size if self.size is not None else self._guaranteed_size()
         return s if self.design == "iid" and n else min(s, float(n))
 
-    def probabilities(self, assignment: Assignment, clusters: Clusters) -> Float:
+    def probabilities(self, assignment: Assignment, clusters: Clusters, sources: Int | None = None) -> Float:
         """The sampling probability p of every example of the window; sums to 1.
 
         Parameters
@@ -126,6 +134,8 @@ class SensitivitySampler:
             Labels and distances (not squared) of the n examples.
         clusters : Clusters
             The centers that the labels point to.
+        sources : (n,) int64, optional
+            Where each example comes from, counted from 0, for the limit of a source.
 
         Returns
         -------
@@ -134,24 +144,22 @@ class SensitivitySampler:
         Raises
         ------
         ValueError
-            When a label points to no center, or a distance is negative or not finite.
+            When a label points to no center, a distance is negative or not finite, or a source is negative.
         """
-        labels, distances = _columns(assignment)
-        n = len(labels)
-        if n == 0 or clusters.version == 0 or clusters.k == 0:
-            return np.full(n, 1.0 / max(n, 1))
-        _check_assignment(labels, distances, clusters)
-        scores = self._scores(labels, distances**self.z, clusters)
-        mixed = np.mean([_normalised(score) for score in scores], axis=0)
-        p: Float = (1.0 - self.floor) * mixed + self.floor / n
-        return p
+        return self._limited(assignment, clusters, sources)[0]
 
-    def sample(self, assignment: Assignment, clusters: Clusters, rng: np.random.Generator) -> Sample:
+    def sample(
+        self,
+        assignment: Assignment,
+        clusters: Clusters,
+        rng: np.random.Generator,
+        sources: Int | None = None,
+    ) -> Sample:
         """Draw the weighted sample of one window.
 
         Parameters
         ----------
-        assignment, clusters
+        assignment, clusters, sources
             As in `probabilities`.
         rng : numpy.random.Generator
             A stream of the draw alone. Shared with the adaptation of the centers, the draw is biased.
@@ -161,11 +169,32 @@ class SensitivitySampler:
         ValueError
             As `probabilities`.
         """
-        p = self.probabilities(assignment, clusters)
+        p, largest = self._limited(assignment, clusters, sources)
         s = self.expected_size(len(p))
         order = None if self.design == "iid" else self._order(assignment, clusters)
         indices, weights, probabilities = draw(p, s, self.design, order, rng)
-        return Sample(indices, weights, probabilities, s, p)
+        return Sample(indices, weights, probabilities, s, p, largest)
+
+    def _limited(
+        self, assignment: Assignment, clusters: Clusters, sources: Int | None
+    ) -> tuple[Float, Shares]:
+        """p, and the largest shares that it would have without the limits."""
+        labels, distances = _columns(assignment)
+        n = len(labels)
+        if n == 0 or clusters.version == 0 or clusters.k == 0:
+            return np.full(n, 1.0 / max(n, 1)), Shares()
+        _check_assignment(labels, distances, clusters)
+        scores = self._scores(labels, distances**self.z, clusters)
+        free = self._mixed([normalised(score) for score in scores])
+        if self.limits is None:
+            return free, Shares()
+        _check_sources(sources, n)
+        held = [self.limits.hold(score, labels, sources, floor=self.floor) for score in scores]
+        return self._mixed(held), self.limits.largest(free, labels, sources)
+
+    def _mixed(self, scores: list[Float]) -> Float:
+        p: Float = (1.0 - self.floor) * np.mean(scores, axis=0) + self.floor / len(scores[0])
+        return p
 
     def _scores(self, labels: Int, v: Float, clusters: Clusters) -> list[Float]:
         """The scores that share 1 - floor equally. A learned prediction of the loss would be one more."""
@@ -190,11 +219,6 @@ class SensitivitySampler:
     def _guaranteed_size(self) -> float:
         scores = 1 if self.probes == 1 else 2
         return size_for(self.epsilon or 0.0, self.delta, share=(1.0 - self.floor) / scores)
-
-
-def _normalised(score: Float) -> Float:
-    total = score.sum()
-    return score / total if total > 0 else np.full(len(score), 1.0 / len(score))
 
 
 def _losses(clusters: Clusters, z: float) -> Float:
@@ -232,6 +256,11 @@ def _check_assignment(labels: Int, distances: Float, clusters: Clusters) -> None
         raise ValueError(f"assignment: row {np.argmax(bad)} has distance {distances[bad][0]}")
 
 
+def _check_sources(sources: Int | None, n: int) -> None:
+    if sources is not None and (sources.shape != (n,) or (sources < 0).any()):
+        raise ValueError(f"sources: expected {n} numbers of 0 or more, one for each example")
+
+
 def _check_settings(sampler: SensitivitySampler) -> None:
     budgets = [sampler.rate, sampler.size, sampler.epsilon]
     if sum(budget is not None for budget in budgets) != 1:
@@ -249,6 +278,10 @@ def _check_settings(sampler: SensitivitySampler) -> None:
     if sampler.design not in DESIGNS:
         raise ValueError(f"design: expected one of {', '.join(DESIGNS)}, got {sampler.design!r}")
     if sampler.epsilon is not None:
+        if sampler.limits is not None:
+            raise ValueError(
+                "limits: the bound by epsilon holds for every example; give a rate or a size instead"
+            )
         if sampler.floor == 1:
             raise ValueError("floor: uniform sampling has no bound by epsilon; choose a floor below 1")
         sampler._guaranteed_size()

@@ -114,9 +114,12 @@ class WindowSampler:
         local = adapted(self.published, self._kmeans, self.sampler.z)
         return AdaptedWindow(assignment, local, statistics, np.unique(assignment.labels))
 
-    def draw(self, window: AdaptedWindow, rng: np.random.Generator) -> Sample:
-        """Draw the sample of an adapted window; `rng` is a stream of this draw alone."""
-        return self.sampler.sample(window.assignment, window.clusters, rng)
+    def draw(self, window: AdaptedWindow, rng: np.random.Generator, sources: Ids | None = None) -> Sample:
+        """Draw the sample of an adapted window; `rng` is a stream of this draw alone.
+
+        `sources` (n,) say where each example comes from, counted from 0, for the limit of a source.
+        """
+        return self.sampler.sample(window.assignment, window.clusters, rng, sources)
 
 
 class ClusterModel:
