@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -153,19 +154,25 @@ def _settings(arguments: argparse.Namespace, role: str = "") -> Settings:
 
 
 def _sampler(arguments: argparse.Namespace) -> int:
-    settings = _settings(arguments, "sampler")
-    from consumers.roles import run_sampler
     from consumers.serving import serve
 
-    return serve(run_sampler, settings, supervised=arguments.supervised)
+    def role(settings: Settings, stop: threading.Event) -> None:
+        from consumers.roles import run_sampler  # takes time, in which signals must find us ready
+
+        run_sampler(settings, stop)
+
+    return serve(role, _settings(arguments, "sampler"), supervised=arguments.supervised)
 
 
 def _clusterer(arguments: argparse.Namespace) -> int:
-    settings = _settings(arguments, "clusterer")
-    from consumers.roles import run_clusterer
     from consumers.serving import serve
 
-    return serve(run_clusterer, settings, supervised=arguments.supervised)
+    def role(settings: Settings, stop: threading.Event) -> None:
+        from consumers.roles import run_clusterer  # takes time, in which signals must find us ready
+
+        run_clusterer(settings, stop)
+
+    return serve(role, _settings(arguments, "clusterer"), supervised=arguments.supervised)
 
 
 def _run(arguments: argparse.Namespace) -> int:

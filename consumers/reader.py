@@ -204,7 +204,7 @@ class ClustersFollower:
         """Start following."""
         self._thread.start()
 
-    def stop(self, seconds: float = 5.0) -> None:
+    def stop(self, seconds: float = 2.0) -> None:
         """Stop, and wait for the thread to end."""
         self._stop.set()
         if self._thread.is_alive():

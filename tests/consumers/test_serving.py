@@ -16,11 +16,13 @@ def serving(body: str, *, supervised: bool = False) -> subprocess.Popen[str]:
         from consumers.logs import configure_logs
         from consumers.sections import Monitoring
         from consumers.serving import serve
+        from consumers.settings import load_settings
         configure_logs(Monitoring())
         def role(settings, stop):
             print("up", flush=True)
             {body}
-        raise SystemExit(serve(role, None, supervised={supervised}))
+        settings = load_settings(input={{"dimension": 1}}, grace_seconds=0.5)
+        raise SystemExit(serve(role, settings, supervised={supervised}))
         """
     process = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(code).format(body=body, supervised=supervised)],
@@ -46,6 +48,16 @@ def test_the_second_signal_ends_it_at_once() -> None:
         assert process.poll() is None
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 128 + signal.SIGTERM
+
+
+def test_what_does_not_end_by_itself_is_ended_after_the_grace() -> None:
+    with serving("time.sleep(60)") as process:
+        began = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert 3 < time.monotonic() - began < 8
+    assert "ended without taking leave" in err
 
 
 def test_the_end_of_stdin_stops_a_supervised_role() -> None:

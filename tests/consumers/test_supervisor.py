@@ -109,11 +109,12 @@ def test_a_killed_supervisor_takes_its_children_along(tmp_path: Path) -> None:
     role = f"""
         import pathlib
         from consumers.serving import serve
+        from consumers.settings import load_settings
         def role(settings, stop):
             print("up", flush=True)
             assert stop.wait(30)
             pathlib.Path({str(tmp_path / "stopped")!r}).touch()
-        raise SystemExit(serve(role, None, supervised=True))
+        raise SystemExit(serve(role, load_settings(input={{"dimension": 1}}), supervised=True))
         """
     code = f"""
         import sys, textwrap, threading
