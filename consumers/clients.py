@@ -20,6 +20,7 @@ __all__ = [
     "leave_for_good",
     "plain_consumer",
     "release",
+    "share_fetches",
     "transactional_producer",
 ]
 
@@ -28,6 +29,7 @@ _CLOSE_SECONDS = 2.0
 _REQUEST_MS = 5_000
 _ROOM_MS = 300_000  # between two polls; only looking into a long ledger keeps us from polling
 _HEADERS_BYTES = 128_000
+_LEAST_FETCH = 65_536
 _OURS = {
     "acks", "allow_auto_create_topics", "auto_offset_reset", "enable_auto_commit", "enable_idempotence",
     "group_id", "group_instance_id", "isolation_level", "partition_assignment_strategy", "transactional_id",
@@ -111,6 +113,17 @@ def keep_joining(consumer: KafkaConsumer) -> None:
     """
     if consumer.group_metadata().state is MemberState.REBALANCING:
         consumer._coordinator.request_rejoin()
+
+
+def share_fetches(consumer: KafkaConsumer, partitions: int, nbytes: int) -> None:
+    """Call with every assignment: what was fetched and not yet taken stays below `nbytes` for all partitions.
+
+    kafka-python holds a fetch of every partition, each up to ``max_partition_fetch_bytes``: with many
+    partitions that is much. A message that is larger than its share comes all the same, alone.
+    """
+    most = consumer.config["max_partition_fetch_bytes"]
+    share = max(_LEAST_FETCH, nbytes // max(1, partitions))
+    consumer._fetcher.config["max_partition_fetch_bytes"] = min(most, share)
 
 
 def plain_consumer(settings: Settings, isolation: str = "read_committed") -> KafkaConsumer:

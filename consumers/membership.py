@@ -15,7 +15,7 @@ from kafka.coordinator.base import MemberState
 from kafka.structs import ConsumerGroupMetadata
 
 from consumers.claims import refuse_another_stream
-from consumers.clients import input_consumer, keep_joining, leave_for_good
+from consumers.clients import input_consumer, keep_joining, leave_for_good, share_fetches
 from consumers.connecting import connect, mended_by_a_person
 from consumers.errors import TopicError
 from consumers.reader import input_record
@@ -138,6 +138,7 @@ class Membership:
 
     def seek(self, positions: Mapping[Partition, int]) -> None:
         """Read on at these offsets, and no longer paused."""
+        share_fetches(self.consumer, len(positions), self._settings.window.max_bytes)
         for partition, offset in positions.items():
             self.consumer.seek(TopicPartition(*partition), offset)
         self.resume()
