@@ -8,11 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_coreset.clusters import Clusters, estimated_losses
+from stream_coreset.clusters import Clusters
 from stream_coreset.estimates import size_for
 from stream_coreset.kmeans import Assignment
 from stream_coreset.limits import Limits, Shares, normalised
+from stream_coreset.prediction import Prediction
 from stream_coreset.sampling import DESIGNS, draw
+from stream_coreset.scores import cluster_scores, draw_order
 
 __all__ = ["Sample", "SensitivitySampler"]
 
@@ -38,6 +40,8 @@ class Sample:
         p, the sampling probability of every row of the window; sums to 1.
     largest : Shares
         The largest shares that p would have without the limits; zeros where there are no limits.
+    order : (n,) int64 or None
+        The rows as the design passed through them; None for iid.
     """
 
     indices: Int
@@ -46,6 +50,7 @@ class Sample:
     expected_size: float
     scores: Float
     largest: Shares
+    order: Int | None
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -125,7 +130,13 @@ class SensitivitySampler:
         s = self.size if self.size is not None else self._guaranteed_size()
         return s if self.design == "iid" and n else min(s, float(n))
 
-    def probabilities(self, assignment: Assignment, clusters: Clusters, sources: Int | None = None) -> Float:
+    def probabilities(
+        self,
+        assignment: Assignment,
+        clusters: Clusters,
+        sources: Int | None = None,
+        predicted: Prediction | None = None,
+    ) -> Float:
         """The sampling probability p of every example of the window; sums to 1.
 
         Parameters
@@ -136,6 +147,9 @@ class SensitivitySampler:
             The centers that the labels point to.
         sources : (n,) int64, optional
             Where each example comes from, counted from 0, for the limit of a source.
+        predicted : Prediction, optional
+            What a surrogate predicts of their losses: two more scores, mixed by its shares. Wrong in any way,
+            it costs no more than the floor allows.
 
         Returns
         -------
@@ -144,9 +158,10 @@ class SensitivitySampler:
         Raises
         ------
         ValueError
-            When a label points to no center, a distance is negative or not finite, or a source is negative.
+            When a label points to no center, a distance is negative or not finite, a source is negative, the
+            prediction is of other examples, or the budget is epsilon, whose bound is about the other scores.
         """
-        return self._limited(assignment, clusters, sources)[0]
+        return self._limited(assignment, clusters, sources, predicted)[0]
 
     def sample(
         self,
@@ -154,12 +169,13 @@ class SensitivitySampler:
         clusters: Clusters,
         rng: np.random.Generator,
         sources: Int | None = None,
+        predicted: Prediction | None = None,
     ) -> Sample:
         """Draw the weighted sample of one window.
 
         Parameters
         ----------
-        assignment, clusters, sources
+        assignment, clusters, sources, predicted
             As in `probabilities`.
         rng : numpy.random.Generator
             A stream of the draw alone. Shared with the adaptation of the centers, the draw is biased.
@@ -169,14 +185,18 @@ class SensitivitySampler:
         ValueError
             As `probabilities`.
         """
-        p, largest = self._limited(assignment, clusters, sources)
+        p, largest = self._limited(assignment, clusters, sources, predicted)
         s = self.expected_size(len(p))
-        order = None if self.design == "iid" else self._order(assignment, clusters)
+        order = None if self.design == "iid" else self._order(assignment, clusters, predicted, p)
         indices, weights, probabilities = draw(p, s, self.design, order, rng)
-        return Sample(indices, weights, probabilities, s, p, largest)
+        return Sample(indices, weights, probabilities, s, p, largest, order)
 
     def _limited(
-        self, assignment: Assignment, clusters: Clusters, sources: Int | None
+        self,
+        assignment: Assignment,
+        clusters: Clusters,
+        sources: Int | None,
+        predicted: Prediction | None,
     ) -> tuple[Float, Shares]:
         """p, and the largest shares that it would have without the limits."""
         labels, distances = _columns(assignment)
@@ -184,57 +204,41 @@ class SensitivitySampler:
         if n == 0 or clusters.version == 0 or clusters.k == 0:
             return np.full(n, 1.0 / max(n, 1)), Shares()
         _check_assignment(labels, distances, clusters)
-        scores = self._scores(labels, distances**self.z, clusters)
-        free = self._mixed([normalised(score) for score in scores])
+        scores = cluster_scores(assignment, clusters, z=self.z, probes=self.probes)
+        shares = np.full(len(scores), 1.0 / len(scores))
+        if predicted is not None:
+            self._check_prediction(predicted, n)
+            scores, shares = predicted.joined(scores)
+        free = self._mixed([normalised(score) for score in scores], shares)
         if self.limits is None:
             return free, Shares()
         _check_sources(sources, n)
         held = [self.limits.hold(score, labels, sources, floor=self.floor) for score in scores]
-        return self._mixed(held), self.limits.largest(free, labels, sources)
+        return self._mixed(held, shares), self.limits.largest(free, labels, sources)
 
-    def _mixed(self, scores: list[Float]) -> Float:
-        p: Float = (1.0 - self.floor) * np.mean(scores, axis=0) + self.floor / len(scores[0])
+    def _mixed(self, scores: list[Float], shares: Float) -> Float:
+        p: Float = (1.0 - self.floor) * (shares @ scores) + self.floor / len(scores[0])
         return p
 
-    def _scores(self, labels: Int, v: Float, clusters: Clusters) -> list[Float]:
-        """The scores that share 1 - floor equally. A learned prediction of the loss would be one more."""
-        if not np.isfinite(clusters.losses).any():
-            return [np.ones(len(v)), v]
-        losses = _losses(clusters, self.z)
-        center_loss = losses[labels] + clusters.holders[0] * v
-        if self.probes == 1:
-            return [center_loss]
-        return [center_loss, _spreads(clusters, losses)[labels] + clusters.holders[1] * v]
+    def _order(
+        self, assignment: Assignment, clusters: Clusters, predicted: Prediction | None, p: Float
+    ) -> Int:
+        promises = None
+        if predicted is not None:
+            promises = np.divide(predicted.means, p, out=np.zeros(len(p)), where=p > 0)
+        return draw_order(assignment, clusters, z=self.z, promises=promises)
 
-    def _order(self, assignment: Assignment, clusters: Clusters) -> Int:
-        """Rows by (cluster in order of its loss, distance); ties as they came. Fixed before the draw."""
-        place = assignment.labels
-        if clusters.version and np.isfinite(clusters.losses).any():
-            by_loss = np.argsort(_losses(clusters, self.z), kind="stable")
-            place = np.argsort(by_loss, kind="stable")[place]
-        # The bits of floats of 0 or more sort as the floats do: one sort instead of two.
-        bits = (assignment.distances.astype(np.float32) + np.float32(0)).view(np.uint32)
-        return np.argsort(place.astype(np.uint64) << np.uint64(32) | bits, kind="stable")
+    def _check_prediction(self, predicted: Prediction, n: int) -> None:
+        if len(predicted) != n:
+            raise ValueError(f"predicted: {len(predicted)} predictions for {n} examples; pass one for each")
+        if self.epsilon is not None:
+            raise ValueError(
+                "predicted: the bound by epsilon is about the scores of clusters; give a rate or size"
+            )
 
     def _guaranteed_size(self) -> float:
         scores = 1 if self.probes == 1 else 2
         return size_for(self.epsilon or 0.0, self.delta, share=(1.0 - self.floor) / scores)
-
-
-def _losses(clusters: Clusters, z: float) -> Float:
-    """Center losses; where one is not known, estimated from the nearest center whose loss is."""
-    unknown = np.isnan(clusters.losses)
-    if not unknown.any():
-        return clusters.losses
-    losses = clusters.losses.copy()
-    losses[unknown] = estimated_losses(clusters, clusters.centers[unknown], z)
-    return losses
-
-
-def _spreads(clusters: Clusters, losses: Float) -> Float:
-    """Spreads; where one is not known, that of all clusters together, or else the center's loss."""
-    instead = np.where(np.isnan(clusters.mean_square), losses, np.sqrt(clusters.mean_square))
-    return np.where(np.isnan(clusters.spreads), instead, clusters.spreads)
 
 
 def _columns(assignment: Assignment) -> tuple[Int, Float]:

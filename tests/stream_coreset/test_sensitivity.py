@@ -16,6 +16,7 @@ from stream_coreset.clusters import Clusters
 from stream_coreset.estimates import size_for
 from stream_coreset.kmeans import Assignment
 from stream_coreset.sampling import DESIGNS
+from stream_coreset.scores import draw_order
 from stream_coreset.sensitivity import SensitivitySampler
 
 NAN = float("nan")
@@ -108,13 +109,13 @@ def test_spreads_that_nobody_measured_are_replaced_by_the_losses() -> None:
 
 def test_the_order_is_cluster_by_loss_then_distance_then_row() -> None:
     assignment = assignment_of([0, 2, 1, 0, 2, 1, 0], [3.0, 1.0, 2.0, 3.0, 0.5, 0.0, 1.0])
-    order = SensitivitySampler(rate=0.5)._order(assignment, CLUSTERS)
+    order = draw_order(assignment, CLUSTERS, z=2.0)
     assert order.tolist() == [5, 2, 6, 0, 3, 4, 1]
 
 
 def test_equal_losses_do_not_interleave_clusters() -> None:
     assignment = assignment_of([0, 1, 0, 1], [1.0, 2.0, 3.0, 4.0])
-    order = SensitivitySampler(rate=0.5)._order(assignment, clusters_of([7.0, 7.0]))
+    order = draw_order(assignment, clusters_of([7.0, 7.0]), z=2.0)
     assert order.tolist() == [0, 2, 1, 3]
 
 

@@ -1,0 +1,100 @@
+"""What clusters say of the examples of a window: their scores, and the order in which they are drawn."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_coreset.clusters import Clusters, estimated_losses
+from stream_coreset.weighted import Assignment
+
+__all__ = ["cluster_scores", "draw_order"]
+
+Float = NDArray[np.float64]
+Int = NDArray[np.int64]
+
+_GROUPS = 40  # of examples that promise about the same
+
+
+def cluster_scores(assignment: Assignment, clusters: Clusters, *, z: float, probes: int) -> list[Float]:
+    """The scores of every example, each of any scale.
+
+    *Center loss* + L v and *spread* + L v with v = distance**z, each with its own L; the center loss alone
+    with probes = 1; 1 and v as long as no loss is known.
+
+    Parameters
+    ----------
+    assignment : Assignment
+        Labels and distances of n examples.
+    clusters : Clusters
+        The centers that the labels point to.
+    z : float
+        Exponent of the distance.
+    probes : int
+        Queries a cluster.
+
+    Returns
+    -------
+    list of (n,) float64
+    """
+    labels, v = assignment.labels, assignment.distances.astype(np.float64) ** z
+    if not np.isfinite(clusters.losses).any():
+        return [np.ones(len(v)), v]
+    losses = _losses(clusters, z)
+    center_loss = losses[labels] + clusters.holders[0] * v
+    if probes == 1:
+        return [center_loss]
+    return [center_loss, _spreads(clusters, losses)[labels] + clusters.holders[1] * v]
+
+
+def draw_order(assignment: Assignment, clusters: Clusters, *, z: float, promises: Float | None = None) -> Int:
+    """Rows in the order in which a design passes through them, fixed before the draw; ties as they came.
+
+    Neighbours rarely enter the sample together, so they should be alike in what they add to the estimate.
+    The order is by (cluster in order of its loss, distance), within forty equal groups of rising promise
+    where there are promises.
+
+    Parameters
+    ----------
+    assignment, clusters, z
+        As in `cluster_scores`.
+    promises : (n,) float64, optional
+        Predicted loss / p: what an example is expected to add to the estimate if it is drawn.
+
+    Returns
+    -------
+    (n,) int64
+    """
+    place = assignment.labels
+    if clusters.version and np.isfinite(clusters.losses).any():
+        by_loss = np.argsort(_losses(clusters, z), kind="stable")
+        place = np.argsort(by_loss, kind="stable")[place]
+    if promises is not None:
+        place = place + max(clusters.k, 1) * _group(promises)
+    # The bits of floats of 0 or more sort as the floats do: one sort instead of two.
+    bits = (assignment.distances.astype(np.float32) + np.float32(0)).view(np.uint32)
+    return np.argsort(place.astype(np.uint64) << np.uint64(32) | bits, kind="stable")
+
+
+def _group(values: Float) -> Int:
+    """The group of each value, 0 for the smallest: the limits are quantiles."""
+    if len(values) == 0:
+        return np.zeros(0, np.int64)
+    limits = np.quantile(values, np.linspace(0, 1, _GROUPS + 1)[1:-1])
+    return np.searchsorted(limits, values).astype(np.int64)
+
+
+def _losses(clusters: Clusters, z: float) -> Float:
+    """Center losses; where one is not known, estimated from the nearest center whose loss is."""
+    unknown = np.isnan(clusters.losses)
+    if not unknown.any():
+        return clusters.losses
+    losses = clusters.losses.copy()
+    losses[unknown] = estimated_losses(clusters, clusters.centers[unknown], z)
+    return losses
+
+
+def _spreads(clusters: Clusters, losses: Float) -> Float:
+    """Spreads; where one is not known, that of all clusters together, or else the center's loss."""
+    instead = np.where(np.isnan(clusters.mean_square), losses, np.sqrt(clusters.mean_square))
+    return np.where(np.isnan(clusters.spreads), instead, clusters.spreads)
