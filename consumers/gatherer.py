@@ -27,6 +27,7 @@ from stream_coreset.window import Window
 __all__ = ["Flush", "Gatherer"]
 
 PROBE_BYTES = 256_000  # of a flush
+_TIMES = 4  # points held, in times the centers, before those of one center are made one
 _Key = tuple[int, int]  # version of the clusters, id of a center: a center just placed has an id only there
 
 
@@ -66,6 +67,7 @@ class Gatherer:
         self._points: list[WeightedPoints] = []
         self._probes: list[tuple[_Key, Probe]] = []
         self._room = PROBE_BYTES
+        self._distinct = 0
 
     def add(
         self, window: Window[Decoded], adapted: AdaptedWindow, published: Clusters, rng: np.random.Generator
@@ -76,6 +78,8 @@ class Gatherer:
         self._keys += [(self._version, int(center)) for center in ids]
         self._published += known.tolist()
         self._points.append(adapted.statistics)
+        if len(self._keys) > _TIMES * self._settings.clustering.n_clusters + self._distinct:
+            self._merge()
         label_of = dict(zip(ids.tolist(), adapted.members.tolist(), strict=True))
         asked = [center for center in self._wanted if center in label_of]
         self._add_probes(
@@ -117,16 +121,23 @@ class Gatherer:
             self._served[center] += nearest
             self._room -= len(example)
 
-    def _statistics(self, closed_ms: int) -> Statistics:
+    def _merge(self) -> None:
+        """Make the points of one center one, so that what is held does not grow with the windows."""
         keys, places = np.unique(np.array(self._keys), axis=0, return_inverse=True)
         places = places.ravel()
         published = np.zeros(len(keys), dtype=np.bool_)
         published[places] = self._published
-        row = {(int(version), int(center)): place for place, (version, center) in enumerate(keys)}
+        self._points = [_added_up(self._points, places, len(keys))]
+        self._keys = [(int(version), int(center)) for version, center in keys]
+        self._published = published.tolist()
+        self._distinct = len(keys)
+
+    def _statistics(self, closed_ms: int) -> Statistics:
+        self._merge()
+        row = {key: place for place, key in enumerate(self._keys)}
         probes = tuple(replace(probe, point=row[key]) for key, probe in self._probes)
-        points = _added_up(self._points, places, len(keys))
-        ids = np.where(published, keys[:, 1], -1)
-        return Statistics(self._settings.instance, self._version, closed_ms, points, ids, probes)
+        ids = np.where(self._published, np.array(self._keys)[:, 1], -1)
+        return Statistics(self._settings.instance, self._version, closed_ms, self._points[0], ids, probes)
 
 
 def _added_up(windows: Sequence[WeightedPoints], places: NDArray[np.intp], k: int) -> WeightedPoints:

@@ -20,6 +20,8 @@ __all__ = ["Inquiry"]
 
 Example = tuple[bytes, NDArray[np.float32]]
 
+POOL_BYTES = 64_000_000  # of examples that wait to be asked about
+
 
 class Inquiry:
     """The clusterer's side of the model endpoint.
@@ -43,6 +45,7 @@ class Inquiry:
         """Forget the probes, and whatever is being answered: it was asked for another model."""
         rng = random_stream(self._settings.name, "pool", time.time_ns())
         self._pool: ProbePool[Example] = ProbePool(self._settings.sampling.probes - 1, rng)
+        self._pooled: dict[int, int] = {}  # bytes by center
         self._refused: dict[int, float] = {}
         if self._refresher is not None:
             self._refresher.forget()
@@ -54,18 +57,30 @@ class Inquiry:
 
     def keep(self, centers: Iterable[int]) -> None:
         """Keep the probes of these centers; others are gone, or have moved away from theirs."""
-        self._pool.forget(centers)
+        kept = set(centers)
+        self._pool.forget(kept)
+        self._pooled = {center: nbytes for center, nbytes in self._pooled.items() if center in kept}
 
     def add(self, statistics: Statistics, owners: NDArray[np.int64]) -> None:
-        """Give each probe to the center that its sampler's center fell to: `owners`, by point."""
+        """Give each probe to the center that its sampler's center fell to: `owners`, by point.
+
+        While the model is slow to answer they wait; when `POOL_BYTES` of them do, more are left out.
+        """
+        held = sum(self._pooled.values())
         for probes in _by_window(statistics.probes):
             first, *members = probes
             examples = [self._example(probe) for probe in probes]
             if not first.is_nearest or None in examples:
                 continue  # without its nearest example a center could not be asked
+            center = int(owners[first.point])
+            nbytes = sum(len(probe.example) for probe in probes)
+            held += nbytes
+            if held > POOL_BYTES:
+                break
+            self._pooled[center] = self._pooled.get(center, 0) + nbytes
             nearest, *sampled = [example for example in examples if example is not None]
             self._pool.add(
-                int(owners[first.point]),
+                center,
                 nearest=nearest,
                 distance=first.distance,
                 members=sampled,
@@ -120,6 +135,7 @@ class Inquiry:
 
     def _question(self, center: int, generation: int) -> Question:
         found = self._pool.take(center)
+        self._pooled.pop(center, None)
         if found is None or found.nearest is None:
             raise LookupError(f"no probes of center {center}")
         probes = (found.nearest, *found.members)

@@ -200,10 +200,10 @@ class TransactionalLoop(Generic[W]):
     def _press(self) -> None:
         """Pause reading while much is on its way, resume when little is left: no flapping in between."""
         windows, nbytes = self._pipeline.load()
-        room = self._settings.window.max_bytes
-        if not self._membership.paused and (windows >= _HIGH_WINDOWS or nbytes > room):
+        pending, room = self._transform.pending_bytes(), self._settings.window.max_bytes
+        if not self._membership.paused and (windows >= _HIGH_WINDOWS or max(nbytes, pending) > room):
             self._membership.pause()
-        elif self._membership.paused and windows <= _LOW_WINDOWS and nbytes <= room // 2:
+        elif self._membership.paused and windows <= _LOW_WINDOWS and nbytes <= room // 2 and pending <= room:
             self._membership.resume()
 
     def _report(self) -> None:
