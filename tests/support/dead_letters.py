@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 from kafka import KafkaProducer
 
-from consumers.clients import transactional_producer
+from consumers.clients import release, transactional_producer
 from consumers.reader import read_to_end
 from consumers.records.dead_letters import dead_letter
 from consumers.records.replays import replayed_offset
@@ -30,11 +30,13 @@ class Dead:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self._open: list[KafkaProducer] = []
         ensure_topics(settings)
 
     def write(self, outputs: Sequence[Output], name: str = "writer", commit: bool = True) -> KafkaProducer:
         """Write in a transaction of this name, which stays open unless it is to `commit`."""
         producer = transactional_producer(self.settings, f"{self.settings.name}-{name}")
+        self._open.append(producer)
         producer.init_transactions()
         producer.begin_transaction()
         sent = [
@@ -45,8 +47,12 @@ class Dead:
             future.get(timeout=5)
         if commit:
             producer.commit_transaction()
-            producer.close()
         return producer
+
+    def close(self) -> None:
+        """Let all producers go, also those with an open transaction."""
+        for producer in self._open:
+            release(producer)
 
     def letters(self, values: Sequence[bytes | None], **how: Any) -> None:
         """Write a dead letter for each value, as if the input had held them from offset 0 on."""

@@ -14,7 +14,6 @@ from support.dead_letters import WHY, Dead, example
 
 from consumers import cli
 from consumers.audit import audit
-from consumers.clients import release
 from consumers.errors import FencedError
 from consumers.metrics import SamplerMetrics
 from consumers.reader import read_to_end
@@ -32,10 +31,15 @@ ALL = Selection()
 def deploy(make_settings, make_topic):
     """``deploy(partitions=1, configs=None, **sections)``."""
 
-    def make(partitions=1, configs=None, **sections):
-        return Dead(make_settings(make_topic(partitions, configs=configs), **sections))
+    made = []
 
-    return make
+    def make(partitions=1, configs=None, **sections):
+        made.append(Dead(make_settings(make_topic(partitions, configs=configs), **sections)))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
 
 
 def padded(number, size):
@@ -135,10 +139,9 @@ def test_what_a_dead_replay_left_open_is_undone_first(deploy):
     topic = it.settings.topic("dead_letters")
     letters = [read_letter(record) for record in read_to_end(it.settings, topic)]
     undone = [Output(it.settings.input.topic, b"half done"), replay_note(topic, letters[0])]
-    predecessor = it.write(undone, "replay", commit=False)
+    it.write(undone, "replay", commit=False)
     assert replay(it.settings, ALL).replayed == 2
     assert it.values() == [example(0), example(1)]
-    release(predecessor)
 
 
 def test_notes_behind_an_open_transaction_of_a_sampler_are_waited_for(deploy):
@@ -153,7 +156,6 @@ def test_notes_behind_an_open_transaction_of_a_sampler_are_waited_for(deploy):
     assert replay(it.settings, ALL).before == 1
     assert it.values() == []
     later.join()
-    sampler.close()
 
 
 def test_a_source_that_is_gone_stays_and_is_said(deploy, admin):
