@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import Any
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
+from kafka import errors as kafka_errors
 from kafka.coordinator.assignors.range import RangePartitionAssignor
 from kafka.coordinator.base import MemberState
 
@@ -20,6 +21,7 @@ __all__ = [
     "leave_for_good",
     "plain_consumer",
     "release",
+    "require_membership",
     "share_fetches",
     "transactional_producer",
 ]
@@ -113,6 +115,16 @@ def keep_joining(consumer: KafkaConsumer) -> None:
     """
     if consumer.group_metadata().state is MemberState.REBALANCING:
         consumer._coordinator.request_rejoin()
+
+
+def require_membership(consumer: KafkaConsumer) -> None:
+    """Call before every poll: raises FencedInstanceIdError when another has joined with our instance id.
+
+    kafka-python 3.0.12 then only stops its heartbeats, and takes itself for a member for ever.
+    """
+    coordinator = consumer._coordinator
+    if coordinator.state is MemberState.STABLE and not coordinator._heartbeat_enabled:
+        raise kafka_errors.FencedInstanceIdError(str(coordinator.group_instance_id))
 
 
 def share_fetches(consumer: KafkaConsumer, partitions: int, nbytes: int) -> None:

@@ -30,6 +30,7 @@ _Result = tuple[Outcome, Exception | None]
 _CLOSE_SECONDS = 2.0
 _MORE_SECONDS = 0.5  # for what has a time limit of its own to end by itself
 _DEADLINE = 0.9  # of the transaction's timeout: we give up before the coordinator does
+_FENCED_AGAIN = 3  # transaction timeouts; fenced twice within, we share the id with a process that lives
 _FENCED = (kafka_errors.ProducerFencedError, kafka_errors.InvalidProducerEpochError)
 
 
@@ -44,6 +45,11 @@ class Committer:
         Whoever initialises it last may write; everybody before is fenced.
     observer : Observer
         Told how transactions end and how long they take.
+
+    Attributes
+    ----------
+    failed_at : float
+        Monotonic time, in seconds, at which a transaction last did not commit.
     """
 
     def __init__(self, settings: Settings, transactional_id: str, observer: Observer) -> None:
@@ -52,6 +58,8 @@ class Committer:
         self._observer = observer
         self._deadline = _DEADLINE * settings.transaction_timeout_seconds
         self._producer: KafkaProducer | None = None
+        self._fenced_at = float("-inf")
+        self.failed_at = float("-inf")
 
     @property
     def ready(self) -> bool:
@@ -94,7 +102,7 @@ class Committer:
         Raises
         ------
         FencedError
-            When another process has taken over the transactional id.
+            When others take over the transactional id again and again.
         ServiceError
             When trying again would fail again: a right that is missing, a record that is too large.
         """
@@ -108,6 +116,7 @@ class Committer:
             # the client would commit the refused offsets with the next ones, though another member may own
             # those partitions by then.
             self.close()
+            self.failed_at = time.monotonic()
         if error is not None:
             self._explain(error, expired=seconds >= self._deadline)
         return outcome
@@ -146,11 +155,17 @@ class Committer:
         if sentence is not None:
             raise sentence from error
         if isinstance(error, _FENCED) and not expired:  # else the coordinator may have ended it for its age
+            self._fenced(error)
+        log.warning("transaction not committed, trying again", id=self._id, reason=str(error))
+
+    def _fenced(self, error: Exception) -> None:
+        """Once may be an initialisation of our own that we had given up, and that came through late."""
+        before, self._fenced_at = self._fenced_at, time.monotonic()
+        if self._fenced_at - before < _FENCED_AGAIN * self._settings.transaction_timeout_seconds:
             raise FencedError(
                 "Another process with the same name and instance has taken over the transactional id "
                 f"{self._id}; give each process its own `instance`, or stop the other one."
             ) from error
-        log.warning("transaction not committed, trying again", id=self._id, reason=str(error))
 
 
 @dataclass(frozen=True)
@@ -167,11 +182,11 @@ class _Trial:
         try:
             self._write()
         except Exception as error:
-            return "aborted", self._abort(error)
+            return "aborted", self._abort(_cause(error))
         try:
             self.producer.commit_transaction()
         except Exception as error:
-            return "unknown", error
+            return "unknown", _cause(error)
         return "committed", None
 
     def _write(self) -> None:
@@ -204,6 +219,11 @@ class _Trial:
             except Exception as another:
                 return another if mended_by_a_person(error) is None else error
         return error
+
+
+def _cause(error: Exception) -> Exception:
+    """The fencing that the client, asked again, tells as a general error."""
+    return next((one for one in (error, *error.args) if isinstance(one, _FENCED)), error)
 
 
 def _send(producer: KafkaProducer, output: Output) -> FutureRecordMetadata:

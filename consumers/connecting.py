@@ -164,13 +164,14 @@ def attempt(make: Callable[[], Client], settings: Settings) -> tuple[Client | No
             sentence = mended_by_a_person(error)
             if sentence is not None:
                 raise sentence from error
-            refusal = explain_refusal(words)
+            said = words.copy()  # at once: threads of other clients go on writing to the log
+            refusal = explain_refusal(said)
             if refusal is not None:
                 raise BrokerError(
                     f"No connection with the brokers at {settings.kafka.bootstrap_servers}, and waiting will "
                     f"not help: {refusal}."
                 ) from error
-            return None, next((word for word in reversed(words) if "lost" in word), str(error))[:300]
+            return None, next((word for word in reversed(said) if "lost" in word), str(error))[:300]
 
 
 def _listens(server: str) -> bool:

@@ -15,7 +15,13 @@ from kafka.coordinator.base import MemberState
 from kafka.structs import ConsumerGroupMetadata
 
 from consumers.claims import refuse_another_stream
-from consumers.clients import input_consumer, keep_joining, leave_for_good, share_fetches
+from consumers.clients import (
+    input_consumer,
+    keep_joining,
+    leave_for_good,
+    require_membership,
+    share_fetches,
+)
 from consumers.connecting import connect, mended_by_a_person
 from consumers.errors import TopicError
 from consumers.reader import input_record
@@ -81,17 +87,19 @@ class Membership:
         TopicError
             When a topic does not exist.
         """
-        self._consumer = connect(self._make, self._settings, stop, alive)
-        if self._consumer is None:
-            return False
-        self.require_topics()  # before the subscription: that would create them, where brokers do that
-        self._consumer.subscribe(self._topics)
-        self._consumer.topics()  # known before the group is joined, the topics cost no second rebalance
         self.paused = False
-        return True
+        return connect(self._subscribed, self._settings, stop, alive) is not None
 
-    def _make(self) -> KafkaConsumer:
-        return input_consumer(self._settings, self._group, self._instance_id)
+    def _subscribed(self) -> KafkaConsumer:
+        self._consumer = input_consumer(self._settings, self._group, self._instance_id)
+        try:
+            self.require_topics()  # before the subscription: that would create them, where brokers do that
+            self._consumer.subscribe(self._topics)
+            self._consumer.topics()  # known before the group is joined, the topics cost no second rebalance
+        except kafka_errors.KafkaError:
+            self.leave()
+            raise
+        return self._consumer
 
     def poll(self, timeout_ms: int) -> list[InputRecord]:
         """Return records that have come, none after an error that passes by itself.
@@ -104,6 +112,7 @@ class Membership:
             When polling again would fail again.
         """
         try:
+            require_membership(self.consumer)
             batches = self.consumer.poll(timeout_ms=timeout_ms)
         except kafka_errors.NoOffsetForPartitionError:
             time.sleep(timeout_ms / 1000)  # a new assignment: the new epoch sets the positions
@@ -114,17 +123,18 @@ class Membership:
             sentence = mended_by_a_person(error)
             if sentence is not None:
                 raise sentence from error
-            self._say(error)
+            self.say("poll failed, trying again", error)
             time.sleep(timeout_ms / 1000)
             return []
         finally:
             keep_joining(self.consumer)
         return [input_record(record) for batch in batches.values() for record in batch]
 
-    def _say(self, error: Exception) -> None:
+    def say(self, what: str, error: Exception) -> None:
+        """Write to the log what goes wrong again and again, now and then."""
         if time.monotonic() >= self._say_again:
             self._say_again = time.monotonic() + _SAY_SECONDS
-            log.warning("poll failed, trying again", reason=f"{type(error).__name__}: {error}")
+            log.warning(what, reason=f"{type(error).__name__}: {error}")
 
     def snapshot(self) -> tuple[ConsumerGroupMetadata, tuple[Partition, ...]]:
         """The membership and the assignment as they are after the last poll."""
@@ -135,6 +145,15 @@ class Membership:
     def stable(membership: ConsumerGroupMetadata) -> bool:
         """Whether the group has settled with us in it."""
         return membership.state is MemberState.STABLE and membership.generation_id >= 0
+
+    def confirmed(self, since: float) -> bool:
+        """Whether the group has taken us for a member after a moment (monotonic, seconds).
+
+        One that slept learns only by its next heartbeat that another has its place.
+        """
+        heartbeat = self.consumer._coordinator.heartbeat
+        answered = heartbeat.last_receive >= heartbeat.last_send >= since
+        return bool(answered or heartbeat.last_reset >= since)  # reset by the join
 
     def seek(self, positions: Mapping[Partition, int]) -> None:
         """Read on at these offsets, and no longer paused."""

@@ -218,6 +218,8 @@ class TransactionalLoop(Generic[W]):
         epoch = self._snapshot()
         if stop.is_set() or not self._membership.stable(epoch.membership):
             return
+        if not self._membership.confirmed(self._committer.failed_at):
+            return  # a zombie must not shut out its successor by initialising the id once more
         try:
             self._membership.require_topics()
             self._membership.require_stream()
@@ -229,7 +231,7 @@ class TransactionalLoop(Generic[W]):
             sentence = mended_by_a_person(error)
             if sentence is not None:
                 raise sentence from error
-            log.warning("not ready yet, trying again", reason=f"{type(error).__name__}: {error}")
+            self._membership.say("not ready yet, trying again", error)
 
     def _drop(self, stop: threading.Event) -> None:
         self._pipeline.drop()

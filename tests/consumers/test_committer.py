@@ -13,7 +13,7 @@ from kafka import errors as kafka_errors
 from kafka.producer.future import FutureRecordMetadata
 
 from consumers.clients import input_consumer, keep_joining, transactional_producer
-from consumers.committer import Committer
+from consumers.committer import Committer, _cause
 from consumers.errors import FencedError, RecordError
 from consumers.transform import Output, Silent, Unit
 
@@ -164,11 +164,37 @@ def test_a_zombie_is_fenced_by_its_transactional_id(make_settings, make_topic, m
     settings = make_settings(source)
     with member(settings) as consumer:
         zombie, successor = committer(settings), committer(settings)
-        with pytest.raises(FencedError, match="Another process with the same name and instance"):
-            zombie.commit([unit(source, target, b"zombie")], consumer.group_metadata())
+        assert zombie.commit([unit(source, target, b"zombie")], consumer.group_metadata()) == "aborted"
         assert not zombie.ready
         assert successor.commit([unit(source, target, b"mine")], consumer.group_metadata()) == "committed"
     assert read(target) == [b"mine"]
+
+
+def test_two_that_take_the_id_from_each_other_do_not_go_on_for_ever(
+    make_settings, make_topic, member, committer, read
+):
+    """Once may be an initialisation of our own that we had given up; twice is another process."""
+    source, target = make_topic(), make_topic()
+    settings = make_settings(source)
+    with member(settings) as consumer:
+        one, other = committer(settings), committer(settings)
+        assert one.commit([unit(source, target, b"1")], consumer.group_metadata()) == "aborted"
+        one.initialise(threading.Event(), nothing)
+        assert other.commit([unit(source, target, b"2")], consumer.group_metadata()) == "aborted"
+        other.initialise(threading.Event(), nothing)
+        with pytest.raises(FencedError, match="Another process with the same name and instance"):
+            one.commit([unit(source, target, b"3")], consumer.group_metadata())
+    assert read(target) == []
+
+
+def test_a_fencing_that_the_client_tells_as_a_general_error_is_recognised():
+    fenced = kafka_errors.ProducerFencedError()
+    assert (
+        _cause(kafka_errors.KafkaError("Cannot perform send because of an earlier error", fenced)) is fenced
+    )
+    assert _cause(fenced) is fenced
+    other = kafka_errors.KafkaError("another")
+    assert _cause(other) is other
 
 
 def test_a_transaction_with_a_lost_record_does_not_commit(

@@ -7,7 +7,8 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from kafka import KafkaAdminClient
+from kafka import KafkaAdminClient, KafkaConsumer
+from kafka import errors as kafka_errors
 from kafka.admin import NewTopic
 
 from consumers.broker import Broker
@@ -75,6 +76,27 @@ def test_a_broker_that_is_down_at_the_start_is_waited_for(
         assert time.monotonic() - it.loop.last_seen < 3, "waiting is not hanging"
         broker.restart()
         wait(lambda: len(read(target)) == 5, 30)
+
+
+def test_a_broker_that_goes_away_while_we_join_is_waited_for(
+    broker, topics, make_settings, fill, read, copy_to, running, wait, monkeypatch
+):
+    source, target = topics
+    fill(source, numbers(5))
+    topics_of, asked = KafkaConsumer.topics, []
+
+    def gone_at_first(consumer):
+        asked.append(consumer)
+        if len(asked) == 1:
+            raise kafka_errors.KafkaConnectionError("socket disconnected")
+        return topics_of(consumer)
+
+    monkeypatch.setattr(KafkaConsumer, "topics", gone_at_first)
+    with running(make_settings(source), copy_to(target, size=1)) as it:
+        wait(lambda: len(read(target)) == 5, 30)
+        assert not it.failure
+    assert asked[1] is not asked[0]
+    assert asked[0]._closed
 
 
 def test_a_stop_does_not_wait_for_a_broker_that_is_down(name, make_settings, copy_to, running, broker):
