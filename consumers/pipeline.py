@@ -9,15 +9,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+import structlog
 from kafka.structs import ConsumerGroupMetadata
 
 from consumers.committer import Committer
-from consumers.transform import Partition, Transform, Unit
+from consumers.transform import Outcome, Partition, Transform, Unit
 
 __all__ = ["Epoch", "Pipeline"]
 
 W = TypeVar("W")
+log = structlog.get_logger()
 _TRANSACTION_BYTES = 32_000_000
+_QUICK_SECONDS = 1.0  # a transaction that failed later than this may have been too large
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ class Pipeline(Generic[W]):
         self._epoch: Epoch | None = None
         self._applying = self._committing = self._bytes = 0
         self._last_begin = float("-inf")
+        self._room = _TRANSACTION_BYTES
         self._closed = self._hurry = False
         self._failure: BaseException | None = None
         self._spoiled = False
@@ -176,6 +180,7 @@ class Pipeline(Generic[W]):
             for unit in units:
                 unit.on_commit()
         with self._changed:
+            self._make_room(nbytes, outcome)
             self._committing = 0
             self._bytes -= nbytes
             if outcome == "committed":
@@ -199,10 +204,19 @@ class Pipeline(Generic[W]):
             self._committing = len(units)
             return self._epoch, units, nbytes
 
+    def _make_room(self, nbytes: int, outcome: Outcome) -> None:
+        """Make smaller transactions after one that was too slow, as under a quota: it would be so again."""
+        seconds = time.monotonic() - self._last_begin
+        if outcome == "committed" and seconds < _QUICK_SECONDS:
+            self._room = min(_TRANSACTION_BYTES, 2 * self._room)
+        elif outcome != "committed" and seconds >= _QUICK_SECONDS:
+            self._room = max(1, min(nbytes, self._room) // 2)
+            log.warning("a transaction took too long: the next are smaller", most_bytes=self._room)
+
     def _take(self) -> tuple[list[Unit], int]:
         units: list[Unit] = []
         nbytes = 0
-        while self._units and nbytes < _TRANSACTION_BYTES:
+        while self._units and nbytes < self._room:
             unit, written = self._units.popleft()
             units.append(unit)
             nbytes += written
