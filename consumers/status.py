@@ -30,6 +30,10 @@ class Loop(Protocol):
     def assigned(self) -> Sequence[tuple[str, int]]:
         """The partitions of now."""
 
+    @property
+    def leaderless(self) -> Sequence[tuple[str, int]]:
+        """Those of them that no broker serves."""
+
 
 class StatusServer:
     """Answers monitoring for one process; a context manager.
@@ -110,8 +114,13 @@ class StatusServer:
         return {"ok": age <= limit, "loop_age_seconds": round(age, 3), "max_loop_age_seconds": limit}
 
     def _readiness(self) -> dict[str, Any]:
-        names = [f"{topic}-{partition}" for topic, partition in self._loop.assigned]
-        return {"ok": self._standby or bool(names), "partitions": names}
+        names = _names(self._loop.assigned)
+        without = _names(self._loop.leaderless)
+        return {"ok": self._standby or bool(names), "partitions": names, "without_leader": without}
+
+
+def _names(partitions: Sequence[tuple[str, int]]) -> list[str]:
+    return [f"{topic}-{partition}" for topic, partition in partitions]
 
 
 class _Server(ThreadingHTTPServer):

@@ -17,6 +17,7 @@ from consumers.status import StatusServer
 class StandingLoop:
     last_seen: float = field(default_factory=time.monotonic)
     assigned: tuple[tuple[str, int], ...] = ()
+    leaderless: tuple[tuple[str, int], ...] = ()
 
 
 def test_a_loop_that_comes_round_is_healthy_and_one_that_stands_still_is_not() -> None:
@@ -34,14 +35,20 @@ def test_ready_with_partitions() -> None:
     loop = StandingLoop()
     with StatusServer(Monitoring(), SamplerMetrics(), loop) as status:
         assert httpx.get(f"{status.url}/readyz").status_code == 503
-        loop.assigned = (("examples", 1),)
+        loop.assigned = (("examples", 1), ("examples", 2))
+        loop.leaderless = (("examples", 2),)
         answer = httpx.get(f"{status.url}/readyz")
-    assert (answer.status_code, answer.json()) == (200, {"ok": True, "partitions": ["examples-1"]})
+    assert answer.status_code == 200
+    assert answer.json() == {
+        "ok": True,
+        "partitions": ["examples-1", "examples-2"],
+        "without_leader": ["examples-2"],
+    }
 
 
 def test_a_standby_is_ready_without() -> None:
     with StatusServer(Monitoring(), SamplerMetrics(), StandingLoop(), standby=True) as status:
-        assert httpx.get(f"{status.url}/readyz").json() == {"ok": True, "partitions": []}
+        assert httpx.get(f"{status.url}/readyz").json()["ok"]
 
 
 def test_metrics_in_both_formats() -> None:
