@@ -236,9 +236,11 @@ class TransactionalLoop(Generic[W]):
     def _drop(self, stop: threading.Event) -> None:
         self._pipeline.drop()
         self._membership.pause()
-        while not (self._pipeline.wait_idle(_POLL_MS / 1000) or stop.is_set()):
+        while not (self._pipeline.wait_idle(0) or stop.is_set()):
             self._alive()
-            self._poll(0)
+            # The client drops a join that ends between two polls, and is then put out of the group for its
+            # silence: a poll that waits for nothing would never join.
+            self._poll(_PAUSED_POLL_MS)
         self._pipeline.spoiled()  # raises what ended a thread
 
     def _begin(self, epoch: Epoch, stop: threading.Event) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 
 import pytest
-from kafka.admin import NewPartitions
+from kafka.admin import MemberToRemove, NewPartitions
 
 from consumers.errors import FencedError, TopicError
 
@@ -97,6 +98,28 @@ def test_work_longer_than_the_session_keeps_the_membership(
         wait(lambda: sum(transform.committed) == 4)
     assert len(transform.resets) == 1
     assert read(target) == numbers(4)
+
+
+def test_a_member_that_was_removed_joins_anew_while_its_window_takes_long(
+    make_settings, make_topic, fill, copy_to, running, wait, admin, name
+):
+    source, target = make_topic(2), make_topic()
+    done, held = threading.Event(), threading.Event()
+    transform = copy_to(target, size=1, before_apply=lambda window: held.set() or done.wait())
+    with running(make_settings(source, instance="a"), copy_to(target)) as a:
+        wait(lambda: a.loop.assigned)
+        with running(make_settings(source, instance="b"), transform) as b:
+            wait(lambda: len(a.loop.assigned) == len(b.loop.assigned) == 1)
+            for partition in range(2):
+                fill(source, numbers(1), partition)
+            held.wait()
+            membership = b.loop._membership.snapshot()[0]
+            admin.remove_group_members(name, [MemberToRemove(member_id=membership.member_id)])
+            wait(lambda: len(a.loop.assigned) == 2)
+            wait(lambda: len(a.loop.assigned) == 1)
+            wait(lambda: b.loop._membership.stable(b.loop._membership.snapshot()[0]), 5)
+            done.set()
+            wait(lambda: b.loop.assigned)
 
 
 def test_a_missing_topic_is_said(make_settings, copy_to, running, name):
