@@ -30,7 +30,6 @@ __all__ = ["Finding", "check"]
 _LAST_MESSAGES = 10  # of each partition are looked at
 _MOST_MESSAGES = 100
 _CONNECT_SECONDS = 3.0
-_LOGINS = 3
 
 
 @dataclass(frozen=True)
@@ -114,18 +113,13 @@ class _Check:
 
     def _admin(self) -> Any:
         kafka = self._settings.kafka
-        login = kafka.security_protocol.startswith("SASL")
-        for _ in range(
-            _LOGINS if login else 1
-        ):  # a refused login is not always said: often the line goes dead
-            admin, reason = attempt(lambda: admin_client(self._settings), self._settings)
-            if admin is not None:
-                return admin
-        likely = "user name, password or kafka.sasl_mechanism are most likely wrong; else " if login else ""
-        raise ServiceError(
-            f"{kafka.bootstrap_servers} listens but hangs up on us; {likely}check kafka.security_protocol "
-            f"(now {kafka.security_protocol}) and the advertised listeners of the brokers: {reason}"
-        )
+        admin, reason = attempt(lambda: admin_client(self._settings), self._settings)
+        if admin is None:
+            raise ServiceError(
+                f"{kafka.bootstrap_servers} listens but hangs up on us; check kafka.security_protocol "
+                f"(now {kafka.security_protocol}) and the advertised listeners of the brokers: {reason}"
+            )
+        return admin
 
     def _topics(self) -> str:
         try:

@@ -9,6 +9,7 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from kafka import errors as kafka_errors
 from kafka.coordinator.assignors.range import RangePartitionAssignor
 from kafka.coordinator.base import MemberState
+from kafka.net.transport import KafkaSSLTransport, KafkaTCPTransport
 
 from consumers.credentials import Hidden, credentials, verify_files
 from consumers.errors import ServiceError
@@ -37,6 +38,24 @@ _OURS = {
     "group_id", "group_instance_id", "isolation_level", "partition_assignment_strategy", "transactional_id",
     "key_serializer", "value_serializer", "key_deserializer", "value_deserializer", "bootstrap_servers",
 }  # fmt: skip
+
+
+def _hear_last_words(transport: type[Any]) -> None:
+    """Let the client read what brokers say before they hang up: that they refuse the login, and why.
+
+    kafka-python 3.0.12 drops what arrives together with the end of the connection.
+    """
+    receive = transport._sock_recv
+
+    def receive_first(self: Any) -> tuple[bytes, Exception | None]:
+        data, error = receive(self)
+        return data, None if data else error  # the end comes again at the next call
+
+    transport._sock_recv = receive_first
+
+
+_hear_last_words(KafkaTCPTransport)
+_hear_last_words(KafkaSSLTransport)
 
 
 def _connection(settings: Settings, kind: type[Any]) -> dict[str, Any]:

@@ -151,6 +151,8 @@ class Committer:
 
     def _explain(self, error: Exception, expired: bool = True) -> None:
         """Raise what a person must mend; write the rest to the log."""
+        if isinstance(error, kafka_errors.TransactionalIdAuthorizationFailedError):
+            error.args = (self._id,)  # the client does not say which
         sentence = mended_by_a_person(error)
         if sentence is not None:
             raise sentence from error

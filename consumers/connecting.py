@@ -37,17 +37,18 @@ _SENTENCES: tuple[tuple[type[Exception], type[ServiceError], str], ...] = (
     (
         kafka_errors.TopicAuthorizationFailedError,
         BrokerError,
-        "We lack a right on a topic: grant READ on the topics we read and WRITE on those we write.",
+        "We lack a right on a topic: grant READ on the topics we read and WRITE on those we write "
+        "(stream-coreset rights prints how).",
     ),
     (
         kafka_errors.GroupAuthorizationFailedError,
         BrokerError,
-        "We lack a right on the consumer group: grant READ on it.",
+        "We lack a right on the consumer group: grant READ on it (stream-coreset rights prints how).",
     ),
     (
         kafka_errors.TransactionalIdAuthorizationFailedError,
         BrokerError,
-        "We lack a right on the transactional id: grant WRITE on it.",
+        "We lack a right on the transactional id: grant WRITE on it (stream-coreset rights prints how).",
     ),
     (kafka_errors.AuthorizationError, BrokerError, "The brokers deny us a right."),
     (
@@ -104,8 +105,8 @@ def mended_by_a_person(error: BaseException | None) -> ServiceError | None:
 
     Examples
     --------
-    >>> str(mended_by_a_person(kafka_errors.GroupAuthorizationFailedError("g")))
-    'We lack a right on the consumer group: grant READ on it. (GroupAuthorizationFailedError: g)'
+    >>> str(mended_by_a_person(kafka_errors.UnsupportedVersionError("v")))
+    'The brokers are too old: 2.8 or newer is needed. (UnsupportedVersionError: v)'
     >>> mended_by_a_person(kafka_errors.KafkaTimeoutError()) is None
     True
     """
@@ -113,9 +114,15 @@ def mended_by_a_person(error: BaseException | None) -> ServiceError | None:
         return error
     for kind, ours, says in _SENTENCES:
         if isinstance(error, kind):
-            detail = ", ".join(str(part) for part in error.args)[:300]
-            return ours(f"{says} ({type(error).__name__}: {detail})")
-    return None
+            return ours(f"{says} ({type(error).__name__}: {_detail(error)})")
+    # a producer that has failed wraps the reason of its failure
+    inner = (mended_by_a_person(one) for one in getattr(error, "args", ()) if isinstance(one, Exception))
+    return next(filter(None, inner), None)
+
+
+def _detail(error: BaseException) -> str:
+    parts = (", ".join(sorted(map(str, one))) if isinstance(one, set) else str(one) for one in error.args)
+    return ", ".join(parts)[:300]
 
 
 def connect(

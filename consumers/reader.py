@@ -57,7 +57,10 @@ def offset_range(
     """
     partitions = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic))]
     if not partitions:
-        raise TopicError(f"The topic {topic} does not exist; make it with: stream-coreset topics")
+        raise TopicError(
+            f"The topic {topic} does not exist, or we lack the right to see it; make ours with: "
+            "stream-coreset topics, and see stream-coreset rights."
+        )
     return consumer.beginning_offsets(partitions), consumer.end_offsets(partitions)
 
 

@@ -2,35 +2,35 @@
 
 from __future__ import annotations
 
-import shlex
+import re
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
-from pathlib import Path
+from contextlib import ExitStack, closing, contextmanager
 from typing import Any
 
 import orjson
 import pytest
-import yaml
 from kafka import KafkaAdminClient, KafkaProducer
 from kafka.admin import NewTopic
+from structlog.testing import capture_logs
 from support.secured import ADMIN, Secured, acl, revoked, secured_broker
 
-from consumers import cli
+from consumers.check import check
 from consumers.clients import admin_client
-from consumers.connecting import connect
-from consumers.errors import BrokerError, ServiceError
-from consumers.reader import read_to_end
-from consumers.rights import Right, missing_rights, rights_of
+from consumers.connecting import attempt
+from consumers.errors import ServiceError
+from consumers.reader import latest_publication, read_to_end
+from consumers.rights import Part, missing_rights, rights_of
 from consumers.roles import run_clusterer, run_sampler
 from consumers.settings import Settings, load_settings
 from consumers.topics import ensure_topics
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]
 
-PARTS = ("sampler", "clusterer", "topics", "audit", "check", "trainer")
+PARTS: tuple[Part, ...] = ("sampler", "clusterer", "topics", "audit", "check", "trainer")
+ROLES = {"sampler": run_sampler, "clusterer": run_clusterer}
 DIMENSION = 4
-IMPATIENT = {"bootstrap_timeout_ms": 2_000}
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,10 @@ def admin(secured: Secured) -> Iterator[KafkaAdminClient]:
 
 def settings_of(kafka: dict[str, Any], name: str = "secured", **sections: Any) -> Settings:
     given = {"topic": f"{name}-examples", "dimension": DIMENSION, "start": "earliest"}
-    quick = {"window": {"size": 10, "age_seconds": 0.2}, "clustering": {"flush_seconds": 0.1, "n_clusters": 2}}
+    quick = {
+        "window": {"size": 10, "age_seconds": 0.2},
+        "clustering": {"flush_seconds": 0.1, "n_clusters": 2},
+    }
     return load_settings(name=name, input=given, kafka=kafka, **quick, **sections)
 
 
@@ -68,7 +71,6 @@ def test_the_whole_service_runs_on_the_rights_that_are_listed(
     name: str,
     make_service: Callable[..., Any],
     make_stream: Callable[..., Any],
-    capsys: pytest.CaptureFixture[str],
 ) -> None:
     grant(admin, settings_of({}, name))
     service = make_service(kafka=secured.login("topics"))  # which creates the topics
@@ -81,15 +83,16 @@ def test_the_whole_service_runs_on_the_rights_that_are_listed(
     stream.send_bytes(b"not an example")
     stream.send(1000)
     service.wait_processed(stream.sent)
-    checks = [("--role", role, *as_user(secured, role)) for role in ("sampler", "clusterer")]
-    for how in (*checks, as_user(secured, "check")):
-        assert cli.main(["check", "--config", str(service.config), *how]) == 0, capsys.readouterr().out
+    for part, roles in (("sampler", ["sampler"]), ("clusterer", ["clusterer"]), ("check", list(ROLES))):
+        found: list[str] = []
+        assert check(load_settings(service.config, kafka=secured.login(part)), found.append, roles), found
     service.stop_all()
 
-    assert cli.main(["audit", "--config", str(service.config), *as_user(secured, "audit")]) == 0
+    report = service.audit()
+    assert report.clean, report.violations
     trainer = load_settings(service.config, kafka=secured.login("trainer"))
     assert len(list(read_to_end(trainer, trainer.topic("coreset")))) == pytest.approx(200, abs=20)
-    with pytest.raises(Exception, match="not exist|Authorization"):
+    with pytest.raises(Exception, match=r"not exist|Authorization"):
         list(read_to_end(trainer, trainer.input.topic))
 
 
@@ -107,3 +110,165 @@ def as_user(secured: Secured, user: str) -> list[str]:
     """Flags with which a command logs in as a user; the password stays in its file."""
     login = secured.login(user)
     return [f"--kafka.{key}={login[key]}" for key in ("sasl_username", "sasl_password_file")]
+
+
+# --- each right is needed: without it, somebody says which one is missing
+
+
+@pytest.fixture(scope="module")
+def deployment(secured: Secured, admin: KafkaAdminClient) -> Settings:
+    """A deployment that has run: with windows, clusters and group offsets; as the super user."""
+    settings = settings_of(secured.login(ADMIN))
+    admin.create_topics([NewTopic(settings.input.topic, 1, 1)], wait_for_metadata=True)
+    ensure_topics(settings)
+    grant(admin, settings)
+    send(secured, settings)
+    with running(settings_of(secured.login("sampler"))), running(settings_of(secured.login("clusterer"))):
+        until(lambda: latest_publication(settings) is not None)
+    return settings
+
+
+def send(secured: Secured, settings: Settings) -> None:
+    with closing(
+        KafkaProducer(bootstrap_servers=secured.broker.bootstrap_servers, **_producer(secured))
+    ) as to:
+        for number in range(30):
+            to.send(settings.input.topic, orjson.dumps({"embedding": [number, 1, 2, 3]}))
+
+
+@contextmanager
+def running(settings: Settings) -> Iterator[list[ServiceError]]:
+    """Run the role that the user is named after; what ended it is in the list."""
+    role = ROLES[str(settings.kafka.sasl_username)]
+    stop, said = threading.Event(), list[ServiceError]()
+
+    def run() -> None:
+        try:
+            role(settings, stop)
+        except ServiceError as error:
+            said.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield said
+    finally:
+        stop.set()
+        thread.join(30)
+    assert not thread.is_alive()
+
+
+def until(true: Callable[[], object], seconds: float = 40.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_each_right_that_is_missing_is_named(
+    secured: Secured, admin: KafkaAdminClient, deployment: Settings, part: Part
+) -> None:
+    settings = settings_of(secured.login(part))
+    with closing(admin_client(settings)) as asking:
+        assert missing_rights(settings, asking, part) == []
+        for right in rights_of(settings, part):
+            with revoked(admin, right, part):
+                missing = missing_rights(settings, asking, part)
+            assert right in missing
+            assert {one.name for one in missing} == {right.name}  # all on a topic that may not even be seen
+
+
+@pytest.mark.parametrize(
+    ("role", "right", "says"),
+    [
+        ("sampler", "READ on topic secured-examples", "we lack the right to see it"),
+        ("sampler", "WRITE on topic secured-coreset", "we lack the right to see it"),
+        ("sampler", "WRITE on topic secured-windows", "WRITE on those we write.*rights prints how"),
+        ("sampler", "READ on group secured-sampler", "grant READ on it.*rights prints how"),
+        ("sampler", "WRITE on transactional id secured-sampler-*", "grant WRITE on it.*rights prints how"),
+        ("clusterer", "READ on topic secured-clusters", "grant READ on the topics we read"),
+        ("clusterer", "WRITE on topic secured-clusters", "WRITE on those we write.*rights prints how"),
+        ("clusterer", "WRITE on transactional id secured-clusterer", "grant WRITE on it.*rights prints how"),
+    ],
+)
+def test_a_role_without_a_right_ends_with_a_sentence(
+    secured: Secured, admin: KafkaAdminClient, deployment: Settings, role: Part, right: str, says: str
+) -> None:
+    settings = settings_of(secured.login(role))
+    taken = next(one for one in rights_of(settings, role) if str(one) == right)
+    send(secured, deployment)
+    with ExitStack() as stack:
+        if role == "clusterer":  # has something to do only where a sampler runs
+            stack.enter_context(running(settings_of(secured.login("sampler"))))
+        stack.enter_context(revoked(admin, taken, role))
+        said = stack.enter_context(running(settings))
+        until(lambda: said)
+    assert re.search(says, str(said[0]))
+    assert taken.name in str(said[0])
+
+
+def test_a_sampler_goes_on_without_the_right_to_read_clusters_and_says_so(
+    secured: Secured, admin: KafkaAdminClient, deployment: Settings
+) -> None:
+    settings = settings_of(secured.login("sampler"))
+    taken = next(one for one in rights_of(settings, "sampler") if one.name == settings.topic("clusters"))
+    before = len(list(read_to_end(deployment, deployment.topic("windows"))))
+    send(secured, deployment)
+    with capture_logs() as log, revoked(admin, taken, "sampler"), running(settings) as said:
+        until(lambda: len(list(read_to_end(deployment, deployment.topic("windows")))) > before)
+    assert not said
+    assert any("secured-clusters does not exist, or we lack the right" in str(one) for one in log)
+
+
+# --- who the brokers are, and who we are
+
+
+REFUSALS = {
+    "another host": ({"listener": "STRANGER"}, {}, "their certificate is for another host"),
+    "expired": ({"listener": "EXPIRED"}, {}, "their certificate has expired"),
+    "untrusted": ({}, {"ssl_cafile": "other-ca.pem"}, "not from an authority in kafka.ssl_cafile"),
+    "wrong password": ({"password": "wrong"}, {}, "kafka.sasl_username or the password is wrong"),
+    "wrong mechanism": ({}, {"sasl_mechanism": "PLAIN"}, "they do not speak kafka.sasl_mechanism"),
+    "no such file": ({}, {"ssl_cafile": "none.pem"}, "none.pem cannot be read: No such file"),
+    "no certificate": ({}, {"ssl_cafile": "sampler.password"}, "sampler.password holds no certificate"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_a_connection_that_cannot_be_trusted_is_refused_with_a_sentence(secured: Secured, case: str) -> None:
+    how, mistakes, says = REFUSALS[case]
+    kafka = {**secured.login("sampler", **how), "options": {"bootstrap_timeout_ms": 2_000}}
+    kafka |= {
+        key: given if key == "sasl_mechanism" else str(secured.directory / given)
+        for key, given in mistakes.items()
+    }
+    with running(settings_of(kafka)) as said:
+        until(lambda: said)
+    assert says in str(said[0])
+
+
+def test_mutual_tls(secured: Secured, admin: KafkaAdminClient, deployment: Settings) -> None:
+    settings = settings_of(secured.certified())
+    with closing(admin_client(settings)) as client:
+        assert missing_rights(settings, client, "trainer") == rights_of(settings, "trainer")
+    admin.create_acls([acl(right, "certified") for right in rights_of(settings, "trainer")])
+    assert list(read_to_end(settings, settings.topic("coreset")))
+
+
+@pytest.mark.parametrize(
+    ("mistake", "says"),
+    [
+        ({"options": {"ssl_password": "wrong"}}, "passphrase of the key .* is missing or wrong"),
+        ({"options": {}}, "passphrase of the key .* is missing or wrong"),
+        (
+            {"ssl_certfile": None, "ssl_keyfile": None},
+            "they want a certificate from us; set kafka.ssl_certfile",
+        ),
+    ],
+)
+def test_mutual_tls_that_fails_says_why(secured: Secured, mistake: dict[str, Any], says: str) -> None:
+    options = {"bootstrap_timeout_ms": 2_000, **mistake.get("options", {})}
+    settings = settings_of({**secured.certified(), **mistake, "options": options})
+    with pytest.raises(ServiceError, match=says):
+        attempt(lambda: admin_client(settings), settings)

@@ -1,4 +1,4 @@
-"""A broker as a security officer wants it: TLS, logins, an authorizer, certificates made for one run of tests."""
+"""A broker as a security officer wants it: TLS, logins, an authorizer; certificates for one run of tests."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_pem_private_key,
 )
-
 from kafka import KafkaAdminClient
 from kafka.admin import (
     ACL,
