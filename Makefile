@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench lock clean
+.PHONY: help demo test audit lint bench lock clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,6 +21,9 @@ lint: $(READY) ## Check style (ruff), types (mypy --strict) and the direction of
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+audit: $(READY) ## Look for known vulnerabilities in everything that is pinned; fails on one that has been fixed
+	@$(BIN)/python .ci/audit.py
 
 bench: $(READY) ## Measure examples per second end to end, beside two peers
 	@$(BIN)/python -m benchmarks.end_to_end $(ARGS)
