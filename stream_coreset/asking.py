@@ -10,8 +10,17 @@ from numpy.typing import NDArray
 
 from stream_coreset.arrays import to_host
 from stream_coreset.losses import MAX_LOSS
+from stream_coreset.onnx_model import installed
 
-__all__ = ["LossFunction", "ask", "check_holder", "check_loss", "check_max_queries", "check_surrogate"]
+__all__ = [
+    "LossFunction",
+    "ask",
+    "check_holder",
+    "check_loss",
+    "check_max_queries",
+    "check_surrogate",
+    "learns",
+]
 
 LossFunction: TypeAlias = Callable[[NDArray[np.int64]], object]
 """From rows of X, int64 of shape (m,), to their losses, shape (m,)."""
@@ -96,10 +105,21 @@ def check_max_queries(max_queries: int | None) -> None:
         raise ValueError(f"max_queries is {max_queries}; pass 0 or more losses to ask, or None for no limit")
 
 
-def check_surrogate(surrogate: str | None) -> None:
-    """Refuse a learned surrogate by name: this version has none, so that "auto" finds none installed."""
-    if surrogate not in (None, "auto"):
+def check_surrogate(surrogate: str | None, epsilon: float | None, probes: int) -> None:
+    """Refuse a surrogate that there is not, or that cannot be used with the rest."""
+    if surrogate not in (None, "auto", "trees"):
+        raise ValueError(f"surrogate is {surrogate!r}; pass 'auto', 'trees' or None")
+    if surrogate != "trees":
+        return
+    if not installed():
+        raise ValueError("surrogate is 'trees'; install the extra: stream-coreset[surrogate], or pass 'auto'")
+    if epsilon is not None or probes == 1:
         raise ValueError(
-            f"surrogate is {surrogate!r}; this version has no learned surrogate: pass None, or 'auto', which "
-            "uses one where it is installed"
+            "surrogate is 'trees', which learns from several probes a cluster and has no bound by epsilon; "
+            "pass probes above 1 and a size or rate, or surrogate None"
         )
+
+
+def learns(surrogate: str | None, epsilon: float | None, probes: int) -> bool:
+    """Whether the losses of all rows are to be learned from the probes."""
+    return surrogate == "trees" or (surrogate == "auto" and installed() and epsilon is None and probes > 1)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from stream_coreset.clusters import Clusters, estimated_losses
 from stream_coreset.weighted import Assignment
 
-__all__ = ["cluster_scores", "draw_order"]
+__all__ = ["cluster_scores", "draw_order", "known_spreads"]
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
@@ -44,7 +44,7 @@ def cluster_scores(assignment: Assignment, clusters: Clusters, *, z: float, prob
     center_loss = losses[labels] + clusters.holders[0] * v
     if probes == 1:
         return [center_loss]
-    return [center_loss, _spreads(clusters, losses)[labels] + clusters.holders[1] * v]
+    return [center_loss, known_spreads(clusters, z)[labels] + clusters.holders[1] * v]
 
 
 def draw_order(assignment: Assignment, clusters: Clusters, *, z: float, promises: Float | None = None) -> Int:
@@ -94,7 +94,11 @@ def _losses(clusters: Clusters, z: float) -> Float:
     return losses
 
 
-def _spreads(clusters: Clusters, losses: Float) -> Float:
-    """Spreads; where one is not known, that of all clusters together, or else the center's loss."""
+def known_spreads(clusters: Clusters, z: float) -> Float:
+    """Spreads (k,); where one is not known, that of all clusters together, or else the center's loss.
+
+    At least one loss must be known.
+    """
+    losses = _losses(clusters, z)
     instead = np.where(np.isnan(clusters.mean_square), losses, np.sqrt(clusters.mean_square))
     return np.where(np.isnan(clusters.spreads), instead, clusters.spreads)

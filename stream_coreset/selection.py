@@ -16,10 +16,12 @@ from stream_coreset.asking import (
     check_loss,
     check_max_queries,
     check_surrogate,
+    learns,
 )
 from stream_coreset.clusters import Clusters
 from stream_coreset.kernels import nearest, totals
 from stream_coreset.kmeans import Assignment, MiniBatchKMeans
+from stream_coreset.learning import predict_losses
 from stream_coreset.limits import Limits
 from stream_coreset.losses import LossBook
 from stream_coreset.probes import Probes, choose_probes
@@ -56,6 +58,8 @@ class Coreset:
         Losses that were asked, each of another row.
     expected_size : float
         s; ``len(indices)`` is s rounded up or down.
+    order : (n,) int64 or None
+        The rows as the design passed through them; None for iid.
     """
 
     indices: Int
@@ -65,6 +69,7 @@ class Coreset:
     clusters: Clusters
     n_queries: int
     expected_size: float
+    order: Int | None
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -117,9 +122,10 @@ def select(
         Share of the probability that is spread evenly; bounds every weight by n/(s floor).
     design : {"pivotal", "systematic", "iid"}
         See `draw`.
-    surrogate : {"auto", None}
-        "auto" uses a learned surrogate of the losses where one is installed; this version has none, so that
-        both mean the same.
+    surrogate : {"auto", "trees", None}
+        "trees" learns the losses of all rows from the probes, see `Surrogate`, which needs the extra
+        `surrogate`; "auto" does so where that is installed, except with `epsilon`, whose bound is about the
+        other scores, and with one probe a cluster.
     max_queries : int, optional
         Most losses that may be asked. Clusters are asked from the largest to the smallest, as long as all
         probes of one more would fit; losses of the others are estimated from these.
@@ -150,7 +156,7 @@ def select(
     check_loss(loss)
     check_holder(holder)
     check_max_queries(max_queries)
-    check_surrogate(surrogate)
+    check_surrogate(surrogate, epsilon, probes)
     sampler = SensitivitySampler(
         size=size,
         rate=rate,
@@ -167,17 +173,21 @@ def select(
     kmeans, assignment = _clustered(X, n_clusters, secret, device)
     if probes == 1:
         kmeans, assignment = _rounded(X, kmeans, assignment)
-    book, asked = LossBook(probes), 0
-    if loss is not None:
-        chosen = _probes_of_largest(assignment, kmeans.ids_, probes, max_queries, secret)
-        asked = len(chosen.queries())
-        for answer in chosen.answers(ask(loss, chosen.queries())):
-            book.record(answer.label, 0, answer.nearest_loss, answer.member_losses, model_version="", now=0.0)
+    chosen = _probes_of_largest(assignment, kmeans.ids_, probes, max_queries, secret)
+    asked = chosen.queries() if loss is not None else np.zeros(0, np.int64)
+    losses = ask(loss, asked) if loss is not None else np.zeros(0)
+    book = LossBook(probes)
+    for answer in chosen.answers(losses) if len(asked) else ():
+        book.record(answer.label, 0, answer.nearest_loss, answer.member_losses, model_version="", now=0.0)
     clusters = _described(kmeans, book, z, holder)
-    sample = sampler.sample(assignment, clusters, random_stream(secret, "draw"))
+    predicted = None
+    if len(asked) and learns(surrogate, epsilon, probes):
+        tree_seed = int(random_stream(secret, "surrogate").integers(1 << 31))
+        predicted = predict_losses(X, assignment, clusters, chosen, losses, z=z, floor=floor, seed=tree_seed)
+    sample = sampler.sample(assignment, clusters, random_stream(secret, "draw"), predicted=predicted)
     p, s = sample.scores, sample.expected_size
     expected = s * p if design == "iid" else inclusion_probabilities(p, s)
-    return Coreset(sample.indices, sample.weights, expected, p, clusters, asked, s)
+    return Coreset(sample.indices, sample.weights, expected, p, clusters, len(asked), s, sample.order)
 
 
 def _clustered(

@@ -1,0 +1,92 @@
+"""From the probes of one data set to a prediction of all its losses."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_coreset.arrays import Array, to_host
+from stream_coreset.clusters import Clusters
+from stream_coreset.kernels import totals
+from stream_coreset.loss_statistics import shrunk
+from stream_coreset.prediction import Prediction
+from stream_coreset.probes import Probes
+from stream_coreset.scores import known_spreads
+from stream_coreset.surrogate import LabelledExamples, Surrogate, features
+from stream_coreset.weighted import Assignment
+
+__all__ = ["labelled_probes", "predict_losses"]
+
+Float = NDArray[np.float64]
+
+
+def labelled_probes(
+    X: Array, assignment: Assignment, clusters: Clusters, probes: Probes, losses: Float, *, z: float
+) -> LabelledExamples:
+    """The probes as examples to learn from, each once.
+
+    A uniform member stands for members of the cluster / probes among them; the member nearest to the center
+    stands for none, unless it was drawn as well.
+
+    Parameters
+    ----------
+    X : (n, d) array
+        Embeddings that `assignment` is of.
+    assignment, clusters, probes
+        As in `select`.
+    losses : (len(probes.queries()),) float64
+        Of `probes.queries()`.
+    z : float
+        Exponent of the distance in the scores.
+    """
+    rows = probes.queries()
+    labels, distances = assignment.labels[rows], assignment.distances[rows].astype(np.float64)
+    member = np.isin(rows, probes.rows[~probes.is_nearest])
+    drawn = totals(labels, member.astype(np.float64), clusters.k)
+    squares = totals(labels, np.where(member, np.square(losses), 0.0), clusters.k)
+    others = np.maximum(squares[labels] - np.where(member, np.square(losses), 0.0), 0.0)
+    spreads = shrunk(others, drawn[labels] - member, clusters.mean_square)
+    sizes = totals(assignment.labels, np.ones(len(assignment.labels)), clusters.k)
+    slopes = clusters.holders[:, None] * distances**z
+    return LabelledExamples(
+        features(to_host(X[rows]), spreads, distances),
+        losses,
+        np.where(member, sizes[labels] / np.maximum(drawn[labels], 1), 0.0),
+        slopes + np.stack([clusters.losses[labels], spreads]),
+    )
+
+
+def predict_losses(
+    X: Array,
+    assignment: Assignment,
+    clusters: Clusters,
+    probes: Probes,
+    losses: Float,
+    *,
+    z: float,
+    floor: float,
+    seed: int,
+) -> Prediction | None:
+    """What a surrogate that learned from the probes predicts of all rows; theirs are known.
+
+    Parameters
+    ----------
+    X, assignment, clusters, probes, losses, z
+        As in `labelled_probes`.
+    floor : float
+        The sampler's.
+    seed : int
+        Of the surrogate.
+
+    Returns
+    -------
+    Prediction or None
+        None where the probes are too few to learn from.
+    """
+    examples = labelled_probes(X, assignment, clusters, probes, losses, z=z)
+    surrogate = Surrogate.fit(examples, floor=floor, seed=seed)
+    if surrogate is None:
+        return None
+    spreads = known_spreads(clusters, z)[assignment.labels]
+    predicted = surrogate.predict(features(X, spreads, assignment.distances))
+    return predicted.with_known(probes.queries(), losses)

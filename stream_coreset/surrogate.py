@@ -1,0 +1,227 @@
+"""A learned surrogate of the model: labelled examples in, predictions of the losses of all others out.
+
+Needs the extra `surrogate` (scikit-learn, skl2onnx, onnxruntime); importing this module does not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from stream_coreset.arrays import Array, check_losses, check_weights, to_host
+from stream_coreset.onnx_model import OnnxModel
+from stream_coreset.prediction import EQUAL_TRUST, Prediction, check_shares
+from stream_coreset.trees import Trees, cross_validated, grow
+from stream_coreset.trust import least_variance
+
+__all__ = ["LabelledExamples", "LossModel", "Surrogate", "digest", "features"]
+
+Float = NDArray[np.float64]
+
+FEWEST = 20  # labelled examples below which trees say nothing
+_TINY = 1e-30
+
+
+def features(X: Array, spreads: ArrayLike, distances: ArrayLike) -> NDArray[np.float32]:
+    """What a surrogate is told of n examples: embedding, log spread of the cluster, log distance.
+
+    Parameters
+    ----------
+    X : (n, d) array
+        Embeddings, NumPy or CuPy.
+    spreads : (n,) array_like
+        Root mean square loss of each one's cluster; without the example itself where its loss is in it.
+    distances : (n,) array_like
+        To the assigned center, not squared.
+
+    Returns
+    -------
+    (n, d + 2) float32
+    """
+    logs = [np.log(np.maximum(np.asarray(column, np.float64), _TINY)) for column in (spreads, distances)]
+    return np.column_stack([to_host(X), *logs]).astype(np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledExamples:
+    """Examples whose losses are known.
+
+    Attributes
+    ----------
+    features : (m, d + 2) float32
+        See `features`.
+    losses : (m,) float64
+    weights : (m,) float64
+        How many examples each stands for, decayed with its age: members of the cluster / probes among them,
+        or 1/pi of an emitted one; 0 where it stands for none, such as the nearest to a center. They decide
+        how far each score is trusted; the trees learn from all alike.
+    scores : (2, m) float64
+        Center loss + L v and spread + L v, the spread without the example itself.
+
+    Raises
+    ------
+    ValueError
+        When shapes disagree or a value is not allowed.
+    """
+
+    features: NDArray[np.float32]
+    losses: Float
+    weights: Float
+    scores: Float
+
+    def __post_init__(self) -> None:
+        m = len(self.features)
+        if not np.isfinite(self.features).all():
+            raise ValueError("features: a value is not finite")
+        object.__setattr__(self, "losses", check_losses(self.losses, m, "losses"))
+        object.__setattr__(self, "weights", check_weights(self.weights, m, "weights"))
+        if np.shape(self.scores) != (2, m):
+            raise ValueError(f"scores: shape {np.shape(self.scores)}, expected (2, {m})")
+
+    def __len__(self) -> int:
+        return len(self.losses)
+
+
+class LossModel(Protocol):
+    """Anything that predicts losses."""
+
+    def predict(self, features: NDArray[np.float32], /) -> Float:
+        """Mean and mean square of the loss, in the surrogate's unit: (n, inputs) -> (n, 2)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Surrogate:
+    """Predicts E[l | x] and E[l^2 | x], and knows how far to trust itself.
+
+    Attributes
+    ----------
+    model : LossModel
+        Trees as grown here, or any ONNX model of the same signature.
+    unit : float
+        What a predicted loss of 1 means; the square of it for the mean square.
+    shares : (5,) float64
+        How the scores mix, see `Prediction`.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(300, 2)).astype(np.float32)
+    >>> told = features(X, np.ones(300), np.ones(300))
+    >>> losses = np.exp(X[:, 0])
+    >>> known = LabelledExamples(told, losses, np.ones(300), np.ones((2, 300)))
+    >>> surrogate = Surrogate.fit(known, seed=1)
+    >>> received = Surrogate.from_bytes(surrogate.to_bytes())
+    >>> bool(np.corrcoef(received.predict(told).means, losses)[0, 1] > 0.99)
+    True
+    """
+
+    model: LossModel
+    unit: float = 1.0
+    shares: Float = field(default_factory=lambda: np.array(EQUAL_TRUST))
+
+    @classmethod
+    def fit(cls, examples: LabelledExamples, *, floor: float = 0.2, seed: int = 0) -> Surrogate | None:
+        """Grow extra trees, and mix the scores by what cross-validation says of them.
+
+        Parameters
+        ----------
+        examples : LabelledExamples
+            All there are.
+        floor : float
+            The sampler's.
+        seed : int
+            Of the trees and the folds.
+
+        Returns
+        -------
+        Surrogate or None
+            None with fewer than 20 examples, or when all losses are 0.
+        """
+        unit = float(
+            np.sqrt(np.mean(np.square(examples.losses / max(examples.losses.max(initial=0), _TINY))))
+        )
+        unit *= float(examples.losses.max(initial=0))
+        if len(examples) < FEWEST or unit == 0:
+            return None
+        losses = examples.losses / unit
+        targets = np.column_stack([losses, np.square(losses)])
+        said = cross_validated(examples.features, targets, seed=seed)
+        shares = _shares(examples, losses, said, floor)
+        return cls(grow(examples.features, targets, seed=seed), unit, shares)
+
+    def predict(self, told: NDArray[np.float32]) -> Prediction:
+        """Predict the losses of examples.
+
+        Parameters
+        ----------
+        told : (n, d + 2) float32
+            See `features`.
+
+        Raises
+        ------
+        ValueError
+            The model expects other features, or fails.
+        """
+        found = np.nan_to_num(self.model.predict(told), nan=0.0, posinf=np.inf, neginf=0.0)
+        means, squares = np.maximum(found, 0).T
+        return Prediction(self.unit * means, self.unit * np.sqrt(squares), self.shares)
+
+    def to_bytes(self) -> bytes:
+        """The surrogate as an ONNX model, its unit and shares among the metadata.
+
+        Raises
+        ------
+        ValueError
+            The model came as ONNX: keep the bytes it came as.
+        RuntimeError
+            The extra `surrogate` is not installed.
+        """
+        if not isinstance(self.model, Trees):
+            raise ValueError("surrogate: this one was read from bytes; publish those")
+        return self.model.to_onnx({"unit": repr(self.unit), "shares": json.dumps(self.shares.tolist())})
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Surrogate:
+        """Read a surrogate from an ONNX model, checked before anything runs it.
+
+        Any model with one float32 input (n, d + 2) and one float32 output (n, 2) will do: mean and mean
+        square of the loss. Metadata are optional: `unit` (1) and `shares`.
+
+        Raises
+        ------
+        ValueError
+            See `OnnxModel`; or the metadata are none.
+        RuntimeError
+            The extra `surrogate` is not installed.
+        """
+        model = OnnxModel(data)
+        try:
+            unit = float(model.notes.get("unit", "1"))
+            shares = check_shares(json.loads(model.notes.get("shares", json.dumps(EQUAL_TRUST))))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"surrogate: its metadata cannot be used ({error})") from None
+        if not 0 < unit < np.inf:
+            raise ValueError(f"surrogate: unit is {unit}; expected a finite number above 0")
+        return cls(model, unit, shares)
+
+
+def digest(data: bytes) -> str:
+    """SHA-256 of a surrogate's bytes, as 64 hexadecimal digits: what the ledger names it by."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def _shares(examples: LabelledExamples, losses: Float, said: Float, floor: float) -> Float:
+    """How to mix the scores, judged on examples that the trees behind `said` have not seen."""
+    means, squares = np.maximum(said, 0).T
+    scores = np.vstack([examples.scores, means, np.sqrt(squares), np.ones(len(losses))])
+    weights = examples.weights
+    average = (scores * weights).sum(axis=1) / max(weights.sum(), _TINY)
+    usable = average > 0
+    scores = np.where(usable[:, None], scores / np.where(usable, average, 1.0)[:, None], 1.0)
+    residuals = np.square(losses - means)
+    return least_variance(scores, weights * residuals, floor, np.full(len(scores), 1 / len(scores)))

@@ -1,0 +1,114 @@
+"""Extra trees that predict the mean and the mean square of a loss, and their way into ONNX."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_coreset.onnx_model import LARGEST_MODEL
+
+__all__ = ["Trees", "cross_validated", "grow"]
+
+Float = NDArray[np.float64]
+Features = NDArray[np.float32]
+
+N_TREES = 100
+FOLDS = 5
+_LEAVES = (1, 2, 5, 10, 20, 50)  # examples in the smallest leaf: the first that is small enough
+_BYTES_PER_NODE = 54  # as ONNX, at most
+_OPSETS = {"": 17, "ai.onnx.ml": 3}
+
+
+@dataclass(frozen=True, eq=False)
+class Trees:
+    """A fitted forest with two targets.
+
+    Attributes
+    ----------
+    forest : sklearn.ensemble.ExtraTreesRegressor
+    scales : (2,) float64
+        What its two outputs are multiplied with.
+    """
+
+    forest: Any
+    scales: Float
+
+    def predict(self, features: Features) -> Float:
+        """Mean and mean square for the rows (n, inputs): (n, 2)."""
+        found: Float = self.forest.predict(features) * self.scales
+        return found
+
+    def to_onnx(self, notes: dict[str, str]) -> bytes:
+        """The forest as an ONNX model that carries these notes; equal trees give equal bytes.
+
+        Raises
+        ------
+        RuntimeError
+            The extra `surrogate` is not installed.
+        """
+        types = importlib.import_module("skl2onnx.common.data_types")
+        shape = [None, self.forest.n_features_in_]
+        model = importlib.import_module("skl2onnx").convert_sklearn(
+            self.forest,
+            "surrogate",
+            initial_types=[("features", types.FloatTensorType(shape))],
+            target_opset=_OPSETS,
+        )
+        _tidy(model, self.scales)
+        importlib.import_module("onnx.helper").set_model_props(model, dict(sorted(notes.items())))
+        data: bytes = model.SerializeToString(deterministic=True)
+        return data
+
+
+def grow(features: Features, targets: Float, *, seed: int, n_trees: int = N_TREES) -> Trees:
+    """Fit extra trees: half of the features a split, leaves as small as a model of 8 MB allows.
+
+    Parameters
+    ----------
+    features : (m, inputs) float32
+    targets : (m, 2) float64
+        Loss and its square; each is scaled, so that both count equally in a split.
+    seed : int
+        Of the trees.
+    n_trees : int
+        Size of the forest.
+    """
+    scales = np.maximum(targets.std(axis=0), np.finfo(np.float64).tiny)
+    forest = importlib.import_module("sklearn.ensemble").ExtraTreesRegressor(
+        n_trees, min_samples_leaf=_smallest_leaf(len(features), n_trees), max_features=0.5, random_state=seed
+    )
+    return Trees(forest.fit(features, targets / scales), scales)
+
+
+def cross_validated(features: Features, targets: Float, *, seed: int) -> Float:
+    """What trees grown on the other four fifths say of each example: (m, 2)."""
+    folds = np.random.default_rng(seed).permutation(len(features)) % FOLDS
+    said = np.zeros((len(features), 2))
+    for fold in range(FOLDS):
+        out = folds == fold
+        if out.any():
+            trees = grow(features[~out], targets[~out], seed=seed, n_trees=N_TREES // 2)
+            said[out] = trees.predict(features[out])
+    return said
+
+
+def _smallest_leaf(m: int, n_trees: int) -> int:
+    """A tree with leaves of at least b of m examples has at most 2 m / b nodes."""
+    fitting = (leaf for leaf in _LEAVES if 2 * m / leaf * n_trees * _BYTES_PER_NODE <= LARGEST_MODEL)
+    return next(fitting, -(-2 * m * n_trees * _BYTES_PER_NODE // LARGEST_MODEL))
+
+
+def _tidy(model: Any, scales: Float) -> None:
+    """Two outputs in the shape, scales in the leaves, and no attributes that only repeat the default."""
+    model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 2
+    node = model.graph.node[0]
+    kept = [a for a in node.attribute if a.name not in ("nodes_hitrates", "nodes_missing_value_tracks_true")]
+    values = {attribute.name: attribute for attribute in kept}
+    of_leaves = np.array(values["target_weights"].floats) * scales[np.array(values["target_ids"].ints)]
+    values["target_weights"].floats[:] = of_leaves.tolist()
+    del node.attribute[:]
+    node.attribute.extend(kept)
