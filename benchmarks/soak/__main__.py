@@ -26,8 +26,8 @@ from kafka.admin import KafkaAdminClient, NewTopic
 from benchmarks.report import Goal, arguments, publish
 from benchmarks.soak.figure import draw
 from benchmarks.soak.hardship import Phase, phases
-from benchmarks.soak.load import DIMENSION, ROWS, Lead, LossEndpoint
-from benchmarks.soak.memory import Growth, Reading, Watch, growth, processed
+from benchmarks.soak.load import DIMENSION, ROWS, Lead, LossEndpoint, Progress
+from benchmarks.soak.memory import Growth, Reading, Watch, growth
 from consumers.broker import Broker
 from consumers.broker.node import free_ports
 from consumers.settings import Settings, load_settings
@@ -66,19 +66,25 @@ def _soak(examples: int, rate: float, log: Path | None) -> list[Reading]:
         settings = _settings(broker.bootstrap_servers, endpoint.url, folder / "soak.yaml")
         _create(settings)
         topics = [settings.input.topic, *(settings.topic(role) for role in ("coreset", "windows"))]
+        where = (broker.bootstrap_servers, settings.input.topic)
+        progress = Progress(where[0], settings.group("sampler"), where[1], PARTITIONS)
         lead = Lead(
-            broker.bootstrap_servers,
-            settings.input.topic,
+            *where,
+            progress,
             partitions=PARTITIONS,
             examples=examples,
             lead=LEAD,
             rate=rate,
         )
+        stack.callback(progress.end)
         stack.callback(lead.end)
         service = _start(folder / "soak.yaml", log or folder / "soak.log")
         stack.callback(_end, service)
+        progress.start()
         lead.start()
-        return _watch(service, lead, phases(broker, endpoint, topics), settings.monitoring.port, examples)
+        first = settings.monitoring.port
+        watch = Watch(service.pid, range(first, first + SAMPLERS + 1))
+        return _watch(service, lead, phases(broker, endpoint, topics), watch, examples)
 
 
 def _settings(servers: str, url: str, config: Path) -> Settings:
@@ -120,18 +126,17 @@ def _end(service: subprocess.Popen[bytes]) -> None:
 
 
 def _watch(
-    service: subprocess.Popen[bytes], lead: Lead, hardships: Sequence[Phase], port: int, examples: int
+    service: subprocess.Popen[bytes], lead: Lead, hardships: Sequence[Phase], watch: Watch, examples: int
 ) -> list[Reading]:
     """Read memory every second until all examples are processed; turn the slow-downs on and off."""
-    watch, began, moved = Watch(service.pid), time.monotonic(), time.monotonic()
-    ports, current = range(port, port + SAMPLERS), None
-    while lead.processed < examples:
+    began = moved = time.monotonic()
+    done, current = 0, None
+    while done < examples:
         time.sleep(1.0)
-        done = processed(ports)
-        moved = time.monotonic() if done > lead.processed else moved
-        lead.processed = max(done, lead.processed)
-        current = _turn(hardships, current, lead.processed / examples)
-        watch.read(time.monotonic() - began, lead.processed, current.name if current else "")
+        before, done = done, lead.progress.processed
+        moved = time.monotonic() if done > before else moved
+        current = _turn(hardships, current, done / examples)
+        watch.read(time.monotonic() - began, done, current.name if current else "")
         _say(watch.readings[-1])
         _require_well(service, lead, time.monotonic() - moved)
     return watch.readings

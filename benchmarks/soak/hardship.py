@@ -22,6 +22,14 @@ __all__ = ["Phase", "phases"]
 FROZEN_SECONDS, FLOWING_SECONDS = 8.0, 4.0
 SLOW_ANSWER_SECONDS = 20.0
 QUOTA_BYTES = 2_000_000
+# Each comes once, briefly, in the first tenth, so that what the service needs to get through it is part of
+# what later memory is compared with; what it would not give back, or what grows with every trouble, is not.
+_WHEN = {
+    "broker frozen": ((0.010, 0.030), (0.25, 0.32)),
+    "endpoint slow": ((0.035, 0.055), (0.40, 0.52)),
+    "quota": ((0.060, 0.070), (0.60, 0.68)),
+    "disk slow": ((0.075, 0.090), (0.76, 0.82)),
+}
 
 
 @dataclass(frozen=True)
@@ -36,8 +44,8 @@ class Phase:
 
 
 def phases(broker: Broker, endpoint: LossEndpoint, topics: Sequence[str]) -> list[Phase]:
-    """The broker frozen (SIGSTOP) again and again, the endpoint slower than its deadline, the brokers' quota
-    on every client, and a disk that has every batch written through (fsync) with short freezes between.
+    """The broker frozen (SIGSTOP) again and again, the endpoint slower than its time limit, a quota on every
+    client, and a disk that has every batch written through (fsync) with short freezes between.
     """
     stalls, disk = _Stalls(broker, FROZEN_SECONDS, FLOWING_SECONDS), _Stalls(broker, 0.4, 0.4)
     servers = broker.bootstrap_servers
@@ -50,12 +58,13 @@ def phases(broker: Broker, endpoint: LossEndpoint, topics: Sequence[str]) -> lis
         disk.end()
         _configure(servers, topics, {"flush.messages": str(2**63 - 1)})
 
-    return [
-        Phase("broker frozen", 0.25, 0.32, stalls.begin, stalls.end),
-        Phase("endpoint slow", 0.40, 0.52, *_slow(endpoint)),
-        Phase("quota", 0.60, 0.68, *_quota(servers)),
-        Phase("disk slow", 0.76, 0.82, slow_disk, usual_disk),
-    ]
+    kinds = {
+        "broker frozen": (stalls.begin, stalls.end),
+        "endpoint slow": tuple(_slow(endpoint)),
+        "quota": tuple(_quota(servers)),
+        "disk slow": (slow_disk, usual_disk),
+    }
+    return [Phase(name, *share, *kinds[name]) for name, shares in _WHEN.items() for share in shares]
 
 
 def _slow(endpoint: LossEndpoint) -> Iterator[Callable[[], None]]:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import numpy as np
 import orjson
-from kafka import KafkaProducer
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka import errors as kafka_errors
 
 from benchmarks.stream import message
 
-__all__ = ["DIMENSION", "ROWS", "Lead", "LossEndpoint", "Stream"]
+__all__ = ["DIMENSION", "ROWS", "Lead", "LossEndpoint", "Progress", "Stream"]
 
 DIMENSION = 16
 ROWS = 1_000  # examples a message
@@ -39,6 +40,30 @@ class Stream:
         return message(rows.astype(np.float32))
 
 
+class Progress(threading.Thread):
+    """Follows what a group has committed; brokers that do not answer hold nobody else up."""
+
+    def __init__(self, servers: str, group: str, topic: str, partitions: int) -> None:
+        super().__init__(name="progress", daemon=True)
+        self._options = {"bootstrap_servers": servers, "group_id": group, "enable_auto_commit": False}
+        self._partitions = [TopicPartition(topic, number) for number in range(partitions)]
+        self._over = threading.Event()
+        self.processed = 0
+
+    def run(self) -> None:
+        consumer = KafkaConsumer(**self._options)
+        while not self._over.wait(0.2):
+            with suppress(kafka_errors.KafkaError):
+                offsets = [consumer.committed(one, timeout_ms=2_000) or 0 for one in self._partitions]
+                self.processed = max(self.processed, ROWS * sum(offsets))
+        consumer.close()
+
+    def end(self) -> None:
+        """Stop following."""
+        self._over.set()
+        self.join(30)
+
+
 class Lead(threading.Thread):
     """Produces `examples` in all, `rate` a second, never more than `lead` ahead of what was processed.
 
@@ -46,13 +71,22 @@ class Lead(threading.Thread):
     """
 
     def __init__(
-        self, servers: str, topic: str, *, partitions: int, examples: int, lead: int, rate: float
+        self,
+        servers: str,
+        topic: str,
+        progress: Progress,
+        *,
+        partitions: int,
+        examples: int,
+        lead: int,
+        rate: float,
     ) -> None:
         super().__init__(name="producer", daemon=True)
         self._servers, self._topic, self._partitions = servers, topic, partitions
+        self.progress = progress
         self._examples, self._lead, self._rate = examples, lead, rate
         self._over = threading.Event()
-        self.processed = self.produced = 0
+        self.produced = 0
         self.failure: BaseException | None = None
 
     def run(self) -> None:
@@ -79,7 +113,7 @@ class Lead(threading.Thread):
         )
         stream, due = Stream(), time.monotonic()
         while self.produced < self._examples and not self._over.is_set():
-            if self.produced - self.processed >= self._lead or time.monotonic() < due:
+            if self.produced - self.progress.processed >= self._lead or time.monotonic() < due:
                 time.sleep(0.005)
                 continue
             due = max(due, time.monotonic() - _MOST_LATE_SECONDS) + ROWS / self._rate

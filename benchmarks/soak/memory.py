@@ -10,9 +10,8 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 import psutil
 from numpy.typing import NDArray
-from prometheus_client.parser import text_string_to_metric_families
 
-__all__ = ["Growth", "Reading", "Watch", "growth", "processed"]
+__all__ = ["Growth", "Reading", "Watch", "growth"]
 
 MEGABYTE = 1e6
 
@@ -60,13 +59,20 @@ class Growth:
 
 @dataclass
 class Watch:
-    """Reads the memory of a supervisor and its children."""
+    """Reads the memory of a supervisor and its children, and their /metrics, as a monitoring would."""
 
     supervisor: int
+    ports: Sequence[int]
     readings: list[Reading] = field(default_factory=list)
 
     def read(self, seconds: float, examples: int, phase: str) -> Reading:
         """Take one reading."""
+        for port in self.ports:
+            with (
+                suppress(OSError),
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as got,
+            ):
+                got.read()
         found = dict(self._processes())
         rss, uss = ({name: one[i] for name, one in found.items()} for i in (0, 1))
         self.readings.append(Reading(seconds, examples, rss, uss, phase))
@@ -108,17 +114,3 @@ def _growth(at: NDArray[np.float64], values: NDArray[np.float64], examples: int)
         most=float(values.max()),
         slope=float(slope),
     )
-
-
-def processed(ports: Sequence[int]) -> int:
-    """Examples of committed windows, from the /metrics of all samplers; 0 of one that does not answer."""
-    return sum(_consumed(port) for port in ports)
-
-
-def _consumed(port: int) -> int:
-    with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
-        for family in text_string_to_metric_families(answer.read().decode()):
-            for sample in family.samples:
-                if sample.name.endswith("examples_consumed_total"):
-                    return int(sample.value)
-    return 0

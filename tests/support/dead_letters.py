@@ -54,10 +54,12 @@ class Dead:
         for producer in self._open:
             release(producer)
 
-    def letters(self, values: Sequence[bytes | None], **how: Any) -> None:
-        """Write a dead letter for each value, as if the input had held them from offset 0 on."""
+    def letters(self, values: Sequence[bytes | None], first: int = 0, **how: Any) -> None:
+        """Write a dead letter for each value, as if the input had held them from offset `first` on."""
         topic = self.settings.input.topic
-        records = [InputRecord(topic, 0, offset, None, value, **how) for offset, value in enumerate(values)]
+        records = [
+            InputRecord(topic, 0, offset, None, value, **how) for offset, value in enumerate(values, first)
+        ]
         self.write([dead_letter(self.settings.topic("dead_letters"), record, **WHY) for record in records])
 
     def input(self) -> list[InputRecord]:

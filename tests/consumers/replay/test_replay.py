@@ -201,12 +201,12 @@ def test_what_fails_again_is_counted_and_left_alone_in_the_end(deploy):
     it = deploy()
     message = InputRecord("", 0, 0, None, b"never json")
     for offset in range(3):
-        it.letters([message.value], headers=message.headers)
+        it.letters([message.value], offset, headers=message.headers)
         assert replay(it.settings, Selection(force=True)).replayed == 1
         message = it.input()[-1]
         assert dict(message.headers)[COUNT] == b"%d" % (offset + 1)
         assert dict(message.headers)[FIRST_SOURCE] == f"{it.settings.input.topic}/0/0".encode()
-    it.letters([b"never json"], headers=message.headers)
+    it.letters([b"never json"], 3, headers=message.headers)
     report = replay(it.settings, Selection(force=True))
     assert (report.replayed, report.of("too often"), report.before) == (0, 1, 3)
     assert replay(it.settings, Selection(force=True, max_replays=4)).replayed == 1
