@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Protocol
@@ -17,6 +19,9 @@ from consumers.metrics import LoopMetrics
 from consumers.sections import Monitoring
 
 __all__ = ["Loop", "StatusServer"]
+
+_CLIENT_SECONDS = 5.0  # from the connection to the end of the answer
+_MOST_CLIENTS = 32
 
 
 class Loop(Protocol):
@@ -124,8 +129,38 @@ def _names(partitions: Sequence[tuple[str, int]]) -> list[str]:
 
 
 class _Server(ThreadingHTTPServer):
+    """A thread for each client, but not for many, and not for long."""
+
     daemon_threads = True
+    request_queue_size = _MOST_CLIENTS
     block_on_close = False  # a slow client must not hold the process back at its end
+
+    def __init__(self, where: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        self._since: dict[Any, float] = {}  # by connection, the oldest first
+        super().__init__(where, handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Take a client in; the one that has been there longest makes room."""
+        for oldest in list(self._since)[: -_MOST_CLIENTS + 1]:
+            self._hang_up(oldest)
+        self._since[request] = time.monotonic()
+        super().process_request(request, client_address)
+
+    def service_actions(self) -> None:
+        """Called twice a second: whoever asks or reads byte by byte has had enough time."""
+        for request, since in list(self._since.items()):
+            if time.monotonic() - since > _CLIENT_SECONDS:
+                self._hang_up(request)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Let a client go that has its answer."""
+        self._since.pop(request, None)
+        super().shutdown_request(request)
+
+    def _hang_up(self, request: Any) -> None:
+        self._since.pop(request, None)
+        with suppress(OSError):  # it has just gone by itself
+            request.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that hung up is no news."""
@@ -137,7 +172,7 @@ def _report(report: dict[str, Any]) -> tuple[int, str, bytes]:
 
 def _handler(answer: Callable[[str, str], tuple[int, str, bytes]]) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
-        timeout = 5  # seconds for a client to say what it wants
+        timeout = _CLIENT_SECONDS  # to say the next byte
         server_version = "stream-coreset"
         sys_version = ""
 

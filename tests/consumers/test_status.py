@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 import httpx
@@ -77,6 +79,54 @@ def test_a_client_that_says_nothing_holds_nobody_up() -> None:
         host, port = status.url.removeprefix("http://").split(":")
         with socket.create_connection((host, int(port))):
             assert httpx.get(f"{status.url}/healthz").status_code == 200
+
+
+def test_many_slow_clients_block_nobody_and_are_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("consumers.status._CLIENT_SECONDS", 1.0)
+    with StatusServer(Monitoring(), SamplerMetrics(), StandingLoop()) as status, ExitStack() as stack:
+        host, port = status.url.removeprefix("http://").split(":")
+        where, threads = (host, int(port)), threading.active_count()
+        slow = [stack.enter_context(socket.create_connection(where)) for _ in range(100)]
+        for client in slow[-20:]:
+            client.sendall(b"GET /healthz HTTP/1.1\r\n")
+        assert httpx.get(f"{status.url}/healthz", timeout=3).status_code == 200
+        assert threading.active_count() - threads <= 40
+        ended = _drip(slow[-1], seconds=6)
+        assert ended < 4, "bytes that come one by one do not buy time"
+        assert httpx.get(f"{status.url}/metrics", timeout=3).status_code == 200
+
+
+def _drip(client: socket.socket, seconds: float) -> float:
+    """Send a header byte by byte; after how many seconds the other side hung up."""
+    began = time.monotonic()
+    client.settimeout(0.1)
+    while time.monotonic() - began < seconds:
+        try:
+            client.sendall(b"x")
+            if client.recv(1) == b"":
+                break
+        except TimeoutError:
+            continue
+        except OSError:
+            break
+    return time.monotonic() - began
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT"])
+def test_it_only_answers_questions(method: str) -> None:
+    with StatusServer(Monitoring(), SamplerMetrics(), StandingLoop()) as status:
+        assert httpx.request(method, f"{status.url}/metrics").status_code == 501
+
+
+@pytest.mark.parametrize(
+    "flood", [b"GET /" + b"x" * 100_000, b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 200 + b"\r\n"]
+)
+def test_long_requests_are_refused(flood: bytes) -> None:
+    with StatusServer(Monitoring(), SamplerMetrics(), StandingLoop()) as status:
+        host, port = status.url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=5) as client:
+            client.sendall(flood)
+            assert client.recv(100).split()[1] in (b"414", b"431")
 
 
 def test_it_listens_on_loopback_unless_told_otherwise() -> None:
