@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-# Exit codes: 0 well; 1 a person must mend something, or an audit is not clean; 2 wrong usage or settings;
-# 70 a mistake of ours.
+# Exit codes: 0 well, also after SIGTERM or SIGINT; 1 a person must mend something, or an audit is not clean;
+# 2 wrong usage or settings; 70 a mistake of ours; 143 or 130 after a second SIGTERM or SIGINT.
 _MEND, _USAGE = 1, 2
 
 

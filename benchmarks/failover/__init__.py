@@ -1,0 +1,1 @@
+"""How fast the service goes on when one of its processes ends: ``python -m benchmarks.failover``."""
