@@ -16,6 +16,7 @@ __all__ = ["EndpointError", "authorization", "read_answer", "read_error", "retry
 
 _TOKEN_BYTES = 65_536
 _ERROR_BYTES = 2_000
+_SENTENCE_CHARACTERS = 600
 
 
 class EndpointError(Exception):
@@ -27,7 +28,7 @@ class EndpointError(Exception):
     """
 
     def __init__(self, reason: str, sentence: str, retry_after: float | None = None) -> None:
-        super().__init__(sentence)
+        super().__init__(" ".join(sentence.split())[:_SENTENCE_CHARACTERS])  # it repeats what was answered
         self.reason = reason
         self.retry_after = retry_after
 
@@ -84,9 +85,10 @@ async def read_error(response: httpx.Response) -> EndpointError:
     """What a status other than 200 means, with the beginning of what the endpoint said."""
     status, location = response.status_code, response.headers.get("Location", "")
     said = (await _read(response, _ERROR_BYTES)).decode("utf-8", "replace")
-    sentence = f"The model endpoint answered {status} {response.reason_phrase}: {_shown(said, response)}"
+    answer = f"{_shown(response.reason_phrase, response):.50}: {_shown(said, response)[:200]!r}"
+    sentence = f"The model endpoint answered {status} {answer}"
     if response.is_redirect:
-        where = _shown(location, response)
+        where = f"{_shown(location, response)!r:.200}"
         sentence = f"The model endpoint redirects to {where}: set endpoint.url to where it is."
     return EndpointError(str(status), sentence, retry_after(response.headers.get("Retry-After")))
 
@@ -94,7 +96,7 @@ async def read_error(response: httpx.Response) -> EndpointError:
 def _shown(said: str, response: httpx.Response) -> str:
     """What an endpoint said, without our token: some repeat in an error the headers that they got."""
     token = response.request.headers.get("Authorization", "").removeprefix("Bearer ")
-    return repr((said.replace(token, "**********") if token else said)[:200])
+    return said.replace(token, "**********") if token else said
 
 
 def retry_after(header: str | None) -> float | None:
@@ -111,6 +113,6 @@ def retry_after(header: str | None) -> float | None:
         return float(header)
     try:
         when = parsedate_to_datetime(header)
-    except ValueError:
+    except (ValueError, OverflowError):  # years and offsets of thirty digits overflow
         return None
     return max(0.0, (when.replace(tzinfo=when.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
