@@ -113,11 +113,10 @@ def test_a_member_that_was_removed_joins_anew_while_its_window_takes_long(
             for partition in range(2):
                 fill(source, numbers(1), partition)
             held.wait()
-            membership = b.loop._membership.snapshot()[0]
-            admin.remove_group_members(name, [MemberToRemove(member_id=membership.member_id)])
-            wait(lambda: len(a.loop.assigned) == 2)
-            wait(lambda: len(a.loop.assigned) == 1)
-            wait(lambda: b.loop._membership.stable(b.loop._membership.snapshot()[0]), 5)
+            group = b.loop._membership
+            before = group.snapshot()[0].member_id
+            admin.remove_group_members(name, [MemberToRemove(member_id=before)])
+            wait(lambda: group.snapshot()[0].member_id != before and group.stable(group.snapshot()[0]), 5)
             done.set()
             wait(lambda: b.loop.assigned)
 
