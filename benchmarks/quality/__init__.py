@@ -1,0 +1,1 @@
+"""How good the sample is, beside uniform sampling, the paper and peers: ``python -m benchmarks.quality``."""

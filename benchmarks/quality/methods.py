@@ -1,0 +1,93 @@
+"""The samplers that are compared, each giving the exact variance of its estimated total loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchmarks.quality.sets import DataSet
+from benchmarks.quality.variance import iid_variance, pivotal_variance
+from stream_coreset import Coreset, select
+from stream_coreset.estimates import uniform_variance
+from stream_coreset.kernels import nearest
+
+__all__ = ["COLUMNS", "PROBES", "RATES", "Figure", "measure"]
+
+RATES = (0.02, 0.1)
+PROBES = 9
+OURS, WITHOUT, PAPER = "ours", "ours without surrogate", "the paper"
+STRATIFIED, EQUAL, MORE = (
+    "uniform stratified by cluster",
+    "the paper at our queries",
+    "uniform at s + queries",
+)
+COLUMNS = ("uniform", STRATIFIED, PAPER, EQUAL, WITHOUT, OURS, MORE)
+
+_PAPER = {"probes": 1, "floor": 0.0, "design": "iid", "surrogate": None}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Of one sampler on one clustering: losses asked, and variance / that of uniform, for each rate."""
+
+    queries: int
+    variances: tuple[float, ...]
+
+
+def measure(data: DataSet, seed: int, columns: tuple[str, ...] = COLUMNS) -> dict[str, Figure]:
+    """All samplers on one data set, with one clustering."""
+    found: dict[str, Figure] = {"uniform": Figure(0, tuple(1.0 for _ in RATES))}
+    without = _selected(data, seed, surrogate=None, probes=PROBES)
+    found[WITHOUT] = _figure(data, without)
+    queries = without.n_queries
+    rest: dict[str, Callable[[], Figure]] = {
+        OURS: lambda: _figure(data, _selected(data, seed, surrogate="trees", probes=PROBES)),
+        PAPER: lambda: _figure(data, _selected(data, seed, **_PAPER)),
+        EQUAL: lambda: _figure(data, _selected(data, seed, n_clusters=queries, **_PAPER)),
+        STRATIFIED: lambda: _stratified(data, without, seed),
+        MORE: lambda: _larger(data, queries),
+    }
+    found |= {name: rest[name]() for name in columns if name in rest}
+    return {name: found[name] for name in columns}
+
+
+def _selected(data: DataSet, seed: int, **how: object) -> Coreset:
+    arguments = {"n_clusters": data.n_clusters, "rate": RATES[0], "seed": seed, **how}
+    return select(data.X, lambda rows: data.losses[rows], **arguments)
+
+
+def _figure(data: DataSet, chosen: Coreset) -> Figure:
+    """Scores and order do not depend on the rate: one clustering serves all rates."""
+    return Figure(chosen.n_queries, tuple(_ratios(data, _variances(data, chosen))))
+
+
+def _variances(data: DataSet, chosen: Coreset) -> Iterator[float]:
+    for rate in RATES:
+        s = rate * len(data.X)
+        if chosen.order is None:
+            yield iid_variance(data.losses, chosen.scores, s)
+        else:
+            yield pivotal_variance(data.losses, chosen.scores, s, chosen.order)
+
+
+def _stratified(data: DataSet, clustered: Coreset, seed: int) -> Figure:
+    """Equal probabilities; the same share of every cluster, rounded at random."""
+    n = len(data.X)
+    labels, _ = nearest(data.X, clustered.clusters.centers)
+    order = np.lexsort((np.random.default_rng(seed).random(n), labels))
+    variances = (pivotal_variance(data.losses, np.full(n, 1 / n), rate * n, order) for rate in RATES)
+    return Figure(0, tuple(_ratios(data, variances)))
+
+
+def _larger(data: DataSet, queries: int) -> Figure:
+    """Uniform, where every query is spent on one more example of the sample instead."""
+    n = len(data.X)
+    sizes = (min(rate * n + queries, n) for rate in RATES)
+    return Figure(queries, tuple(_ratios(data, (uniform_variance(data.losses, size) for size in sizes))))
+
+
+def _ratios(data: DataSet, variances: Iterator[float]) -> Iterator[float]:
+    for rate, variance in zip(RATES, variances, strict=True):
+        yield variance / uniform_variance(data.losses, rate * len(data.X))
