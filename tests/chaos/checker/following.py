@@ -65,8 +65,9 @@ class Follower:
         self._thread.join()
 
     def has_read(self, ends: dict[Partition, int]) -> bool:
-        """Whether everything before these offsets has been handed on."""
-        return all(self._read_to.get(partition, 0) >= end for partition, end in ends.items())
+        """Whether everything before these offsets, of the topics that it follows, has been handed on."""
+        mine = {partition: end for partition, end in ends.items() if partition[0] in self._topics}
+        return all(self._read_to.get(partition, 0) >= end for partition, end in mine.items())
 
     def _run(self) -> None:
         while not self._stop.is_set():
