@@ -9,7 +9,7 @@ from types import TracebackType
 
 from kafka import KafkaConsumer, TopicPartition
 
-from consumers.clients import plain_consumer
+from consumers.clients import plain_consumer, share_fetches
 from consumers.codecs.examples import Codec
 from consumers.reader import input_record
 from consumers.records.replays import Letter
@@ -79,6 +79,7 @@ class Source:
     def _reader(self) -> KafkaConsumer:
         if self._consumer is None:
             self._consumer = self._stack.enter_context(closing(plain_consumer(self._settings)))
+            share_fetches(self._consumer, 1, 0)  # one message is wanted, not those after it
         return self._consumer
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import threading
 import time
 
@@ -14,13 +15,14 @@ from support.dead_letters import WHY, Dead, example
 
 from consumers import cli
 from consumers.audit import audit
+from consumers.committer import Committer
 from consumers.errors import FencedError
 from consumers.metrics import SamplerMetrics
 from consumers.reader import read_to_end
 from consumers.records import LedgerEntry
 from consumers.records.dead_letters import dead_letter
 from consumers.records.replays import COUNT, FIRST_SOURCE, read_letter, replay_note
-from consumers.replay import Selection, replay
+from consumers.replay import Selection, replay, run
 from consumers.sampler import SamplerTransform
 from consumers.transform import InputRecord, Output
 
@@ -118,19 +120,26 @@ def test_filters_a_limit_and_a_dry_run(deploy):
     assert len(it.notes()) == 7
 
 
-def test_a_second_replay_takes_over_and_nothing_comes_twice(deploy):
-    it = deploy()
-    values = [example(i) for i in range(700)]  # more than one batch
+@pytest.fixture
+def small_batches(monkeypatch):
+    monkeypatch.setattr(run, "_BATCH_LETTERS", 5)
+
+
+def test_two_replays_at_once_shut_each_other_out_and_nothing_comes_twice(deploy, small_batches):
+    """Another one comes after every batch: the first goes on once, and then leaves it to the other."""
+    it, values = deploy(), [example(i) for i in range(17)]
     it.letters(values)
 
-    def a_second_one(said):
-        if said.startswith("500 replayed"):
-            assert replay(it.settings, ALL).replayed == 200
+    def another_one(said):
+        if said.endswith("replayed, 0 stay"):
+            assert replay(it.settings, Selection(limit=3)).replayed == 3
 
     with pytest.raises(FencedError, match="Another replay"):
-        replay(it.settings, Selection(max_replays=3), a_second_one)
+        replay(it.settings, ALL, another_one)
+    assert len(it.notes()) == 5 + 3 + 5 + 3
+    assert replay(it.settings, ALL).replayed == 1
     assert sorted(it.values()) == sorted(values)
-    assert sorted(it.notes()) == list(range(700))
+    assert sorted(it.notes()) == list(range(17))
 
 
 def test_what_a_dead_replay_left_open_is_undone_first(deploy):
@@ -142,6 +151,27 @@ def test_what_a_dead_replay_left_open_is_undone_first(deploy):
     it.write(undone, "replay", commit=False)
     assert replay(it.settings, ALL).replayed == 2
     assert it.values() == [example(0), example(1)]
+
+
+def test_a_commit_of_which_nobody_knows_is_looked_up(deploy, monkeypatch, small_batches):
+    """The answer to the first commit is lost; the second did not commit."""
+    it, real = deploy(), Committer.commit
+    values = [example(i) for i in range(12)]
+    it.letters(values)
+    commits = itertools.count()
+
+    def commit(self, units, membership):
+        number = next(commits)
+        if number == 1:
+            self.close()
+            return "aborted"
+        return "unknown" if real(self, units, membership) == "committed" and not number else "committed"
+
+    monkeypatch.setattr(Committer, "commit", commit)
+    report = replay(it.settings, ALL)
+    assert (report.replayed, report.before) == (12, 0)
+    assert it.values() == values
+    assert next(commits) == 4
 
 
 def test_notes_behind_an_open_transaction_of_a_sampler_are_waited_for(deploy):
