@@ -4,8 +4,9 @@ Two samplers and a clusterer as `stream-coreset run` starts them, on Apache Kafk
 messages of 1,000 rows, d = 16, modes that drift for ever, a model endpoint that answers. The input's
 retention is by size; the producer stays within a bounded lead. Memory is read every second. Slow-downs, each
 for a stretch of the examples: the broker frozen (SIGSTOP) for 8 s of every 12; the endpoint answering after
-20 s (its time limit is 10 s); a quota of 2 MB/s on every client; a slow disk, which is simulated: every batch
-is written through (flush.messages=1), and the broker is frozen for half of the time, 0.4 s at once.
+20 s (its time limit is 10 s); a quota of 2 MB/s on each client of the service; a slow disk, which is
+simulated: every batch is written through (flush.messages=1), and the broker is frozen for half of the time,
+0.4 s at once.
 """
 
 from __future__ import annotations
@@ -84,7 +85,8 @@ def _soak(examples: int, rate: float, log: Path | None) -> list[Reading]:
         lead.start()
         first = settings.monitoring.port
         watch = Watch(service.pid, range(first, first + SAMPLERS + 1))
-        return _watch(service, lead, phases(broker, endpoint, topics), watch, examples)
+        hardships = phases(broker, endpoint, topics, clients=["soak-0", "soak-0-1"])
+        return _watch(service, lead, hardships, watch, examples)
 
 
 def _settings(servers: str, url: str, config: Path) -> Settings:

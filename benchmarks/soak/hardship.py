@@ -43,9 +43,11 @@ class Phase:
     off: Callable[[], object]
 
 
-def phases(broker: Broker, endpoint: LossEndpoint, topics: Sequence[str]) -> list[Phase]:
-    """The broker frozen (SIGSTOP) again and again, the endpoint slower than its time limit, a quota on every
-    client, and a disk that has every batch written through (fsync) with short freezes between.
+def phases(
+    broker: Broker, endpoint: LossEndpoint, topics: Sequence[str], clients: Sequence[str]
+) -> list[Phase]:
+    """The broker frozen (SIGSTOP) again and again, the endpoint slower than its time limit, a quota on each
+    of the service's clients, a disk that has every batch written through (fsync) with short freezes between.
     """
     stalls, disk = _Stalls(broker, FROZEN_SECONDS, FLOWING_SECONDS), _Stalls(broker, 0.4, 0.4)
     servers = broker.bootstrap_servers
@@ -61,7 +63,7 @@ def phases(broker: Broker, endpoint: LossEndpoint, topics: Sequence[str]) -> lis
     kinds = {
         "broker frozen": (stalls.begin, stalls.end),
         "endpoint slow": tuple(_slow(endpoint)),
-        "quota": tuple(_quota(servers)),
+        "quota": tuple(_quota(servers, clients)),
         "disk slow": (slow_disk, usual_disk),
     }
     return [Phase(name, *share, *kinds[name]) for name, shares in _WHEN.items() for share in shares]
@@ -72,18 +74,18 @@ def _slow(endpoint: LossEndpoint) -> Iterator[Callable[[], None]]:
         yield lambda seconds=seconds: setattr(endpoint, "pause", seconds)
 
 
-def _quota(servers: str) -> Iterator[Callable[[], None]]:
+def _quota(servers: str, clients: Sequence[str]) -> Iterator[Callable[[], None]]:
     limits = ("producer_byte_rate", "consumer_byte_rate")
     add = ",".join(f"{limit}={QUOTA_BYTES}" for limit in limits)
     for change in (["--add-config", add], ["--delete-config", ",".join(limits)]):
-        yield lambda change=change: _kafka_configs(servers, change)
+        yield lambda change=change: [_kafka_configs(servers, client, change) for client in clients]
 
 
-def _kafka_configs(servers: str, change: Sequence[str]) -> None:
+def _kafka_configs(servers: str, client: str, change: Sequence[str]) -> None:
     jars = os.pathsep.join(map(str, fetch_jars(lambda _: None)))
     program = [str(JAVA), "-Xmx128m", "-cp", jars, "kafka.admin.ConfigCommand", "--bootstrap-server", servers]
-    clients = ["--alter", "--entity-type", "clients", "--entity-default"]
-    subprocess.run([*program, *clients, *change], check=True, capture_output=True)
+    entity = ["--alter", "--entity-type", "clients", "--entity-name", client]
+    subprocess.run([*program, *entity, *change], check=True, capture_output=True)
 
 
 def _configure(servers: str, topics: Sequence[str], configs: dict[str, str]) -> None:
