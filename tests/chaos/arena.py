@@ -85,12 +85,15 @@ class Arena:
     director: Director
     fleet: Fleet
     deployments: list[Deployment]
+    say: Progress
     agenda: Agenda = field(default_factory=Agenda)
+    flowing: Callable[[str], bool] = lambda deployment: True  # whether its windows are being committed
     findings: list[str] = field(default_factory=list)
 
     def find(self, sentence: str) -> None:
         """Note something that the service must not do."""
         self.findings.append(sentence)
+        self.say(f"FOUND: {sentence}")
 
     def everywhere(self, target: str) -> Hit:
         """A fault just now that both deployments feel."""
@@ -112,6 +115,6 @@ def build(nodes: int, directory: Path, rng: random.Random, say: Progress) -> Ite
             ensure_topics(one.settings)
         fleet = Fleet(director.address)
         try:
-            yield Arena(rng, brokers, proxy, endpoint, director, fleet, both)
+            yield Arena(rng, brokers, proxy, endpoint, director, fleet, both, say)
         finally:
             fleet.end()

@@ -42,6 +42,7 @@ class Member:
     passing: bool = False
     frozen: bool = False
     starts: int = 0
+    said_before: int = 0
     peak_mb: float = 0.0
 
     @property
@@ -81,6 +82,7 @@ class Fleet:
             self.members.append(member)
         command = [sys.executable, "-m", "chaos.worker", "--points", self._points, *member.command]
         with member.log.open("ab") as out:
+            member.said_before = out.tell()
             member.process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -129,8 +131,9 @@ class Fleet:
         member.frozen = False
 
     def terminate(self, member: Member) -> None:
-        """Ask it to end."""
-        member.expected = {0}
+        """Ask it to end; one that has not said anything yet cannot know of signals either."""
+        silent = member.log.stat().st_size == member.said_before
+        member.expected = {0, -signal.SIGTERM} if silent else {0}
         self._signal(member, signal.SIGTERM)
 
     def ended(self) -> Iterator[tuple[Member, int, bool]]:

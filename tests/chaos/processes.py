@@ -15,7 +15,9 @@ __all__ = ["strike_at_point", "strike_process"]
 
 _BRIEF = (0.0, 2.0)  # seconds until what was killed starts again
 _BEYOND_SESSION = (SESSION_SECONDS + 1, SESSION_SECONDS + 3)
-_TO_END = 15.0  # seconds within which a process must end when asked to, or when fenced
+_TO_END = 15.0  # seconds within which a process must end when asked to
+_TO_BE_FENCED = 60.0  # seconds within which a zombie must notice its successor, also while brokers recover
+_TO_FLOW = 30.0  # seconds for windows to be committed again, before a point can be reached
 _TO_REACH = 8.0  # seconds within which a point must be reached
 
 
@@ -38,7 +40,7 @@ def _succeeded_zombie(arena: Arena, member: Member) -> None:
     def wake() -> None:
         arena.fleet.thaw(zombie)
         zombie.expected = {1}  # after a sentence that says who has taken over
-        _must_end(arena, zombie, f"{zombie.name} goes on though its successor runs")
+        _must_end(arena, zombie, _TO_BE_FENCED, f"{zombie.name} goes on though its successor runs")
 
     arena.agenda.later(arena.rng.uniform(*_BEYOND_SESSION), wake)
 
@@ -84,6 +86,8 @@ def strike_at_point(arena: Arena, card: Card) -> Hit | None:
     deployment = arena.rng.choice(arena.deployments).name
     role = arena.rng.choice(("sampler", "sampler", "clusterer"))
     node = 0
+    if not arena.agenda.wait(lambda: arena.flowing(deployment), _TO_FLOW):
+        return None
     if card.what == "broker killed":
         if not brokers_ready(arena):
             return None
@@ -164,15 +168,19 @@ def _start_soon(arena: Arena, member: Member) -> None:
 
 def _ask_to_end(arena: Arena, member: Member) -> None:
     arena.fleet.terminate(member)
-    _must_end(arena, member, f"{member.name} did not end when asked to")
+    _must_end(arena, member, _TO_END, f"{member.name} did not end when asked to")
 
 
-def _must_end(arena: Arena, member: Member, sentence: str) -> None:
-    process = member.process
+def _must_end(arena: Arena, member: Member, seconds: float, sentence: str) -> None:
+    process, deadline = member.process, time.monotonic() + seconds
 
     def look() -> None:
-        if member.alive and member.process is process:
-            arena.find(f"{sentence} for {_TO_END:.0f} s; see {member.log}")
-            arena.fleet.kill(member)
+        if not member.alive or member.process is not process:
+            return
+        if time.monotonic() < deadline:
+            arena.agenda.later(0.2, look)
+            return
+        arena.find(f"{sentence} for {seconds:.0f} s; see {member.log}")
+        arena.fleet.kill(member)
 
-    arena.agenda.later(_TO_END, look)
+    look()

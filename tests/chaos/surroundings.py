@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 from chaos.arena import Arena, Hit
 from chaos.deck import Card
@@ -34,8 +35,10 @@ def kill_node(arena: Arena, node: int) -> None:
     arena.brokers.kill(node)
 
     def restart() -> None:
+        began = time.monotonic()
         try:
             arena.brokers.restart(node)
+            arena.say(f"     node {node} is back, {time.monotonic() - began:.1f} s after its restart")
         except BrokerError as error:
             arena.find(f"the harness itself failed: {error}")
 
