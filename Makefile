@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test audit lint bench lock clean
+.PHONY: help demo test audit lint chaos bench lock clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ lint: $(READY) ## Check style (ruff), types (mypy --strict) and the direction of
 
 audit: $(READY) ## Look for known vulnerabilities in everything that is pinned; fails on one that has been fixed
 	@$(BIN)/python .ci/audit.py
+
+chaos: $(READY) ## Attack the service, verify what it promises (FAULTS=300 SEED=1 NODES=3 JSON=chaos.json)
+	@PYTHONPATH=tests $(BIN)/python -m chaos --faults $(or $(FAULTS),100) --nodes $(or $(NODES),1) $(if $(SEED),--seed $(SEED)) $(if $(JSON),--json $(JSON))
 
 bench: $(READY) ## Measure examples per second end to end, beside two peers
 	@$(BIN)/python -m benchmarks.end_to_end $(ARGS)

@@ -6,6 +6,7 @@ import argparse
 import json
 import random
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -19,6 +20,7 @@ from benchmarks.report import publish
 def main() -> int:
     """Run; 1 if anything was found."""
     asked = _arguments()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # both end the faults, not the judgement
     directory = Path(tempfile.mkdtemp(prefix="stream-coreset-chaos-"))
     print(f"seed {asked.seed}, {asked.nodes} node{'s'[: asked.nodes > 1]}, logs in {directory}", flush=True)
     with (directory / "faults.jsonl").open("w", buffering=1) as log:

@@ -64,6 +64,12 @@ class Member:
         """Whether its process lives, is not stopped, and nobody has asked it to end."""
         return self.alive and not self.frozen and not self.expected
 
+    def release(self) -> None:
+        """Forget its process, which has ended."""
+        process, self.process = self.process, None
+        if process is not None and process.stdin is not None:
+            process.stdin.close()
+
     def last_words(self) -> str:
         lines = self.log.read_text("utf-8", "replace").splitlines() if self.log.exists() else []
         return lines[-1][-300:] if lines else "(nothing)"
@@ -80,12 +86,21 @@ class Fleet:
         """Start a member that does not run."""
         if member not in self.members:
             self.members.append(member)
-        command = [sys.executable, "-m", "chaos.worker", "--points", self._points, *member.command]
+        # supervised: it ends when its standard input does, should the harness be killed
+        command = [
+            sys.executable,
+            "-m",
+            "chaos.worker",
+            "--points",
+            self._points,
+            *member.command,
+            "--supervised",
+        ]
         with member.log.open("ab") as out:
             member.said_before = out.tell()
             member.process = subprocess.Popen(
                 command,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=out,
                 stderr=out,
                 env={**os.environ, "PYTHONPATH": str(_TESTS)},
@@ -141,7 +156,7 @@ class Fleet:
         for member in list(self.members):
             code = None if member.process is None else member.process.poll()
             if code is not None:
-                member.process = None
+                member.release()
                 if member.passing:
                     self.members.remove(member)
                 yield member, code, code in member.expected
