@@ -22,6 +22,7 @@ from consumers.records import RecordError
 from consumers.records.dead_letters import read_dead_letter
 from consumers.records.ledger import LedgerEntry
 from consumers.records.replays import replayed_offset
+from consumers.rights import missing_rights
 from consumers.settings import Settings
 from consumers.transform import Partition
 
@@ -65,6 +66,7 @@ def _audit(settings: Settings, progress: Progress) -> AuditReport:
     codec = codec_for(settings.input)
     books = Books(codec, settings.input.dimension, many_rows=settings.input.format == "arrow")
     with closing(admin_client(settings)) as admin:
+        _require_rights(settings, admin)
         committed, running = _group(settings, admin)  # first: the ledger can only be further
         _check_transactions(settings, admin, books)
     progress("reading the ledger")
@@ -89,6 +91,16 @@ def _audit(settings: Settings, progress: Progress) -> AuditReport:
     checked = {"windows checked": len(whole), "ranges checked": _spans(books, whole)}
     facts = {**books.totals(), "clusters versions": versions, **checked}
     return AuditReport(books.violations.sentences(), tuple(tests), facts)
+
+
+def _require_rights(settings: Settings, admin: Any) -> None:
+    """What we may not see is left out by the brokers without a word: an audit must not call that clean."""
+    missing = missing_rights(settings, admin, "audit")
+    if missing:
+        raise BrokerError(
+            f"The audit would not see everything: grant us {', '.join(map(str, missing))} (the commands: "
+            "stream-coreset rights --part audit)."
+        )
 
 
 def _group(settings: Settings, admin: Any) -> tuple[dict[Partition, int], bool]:

@@ -16,10 +16,11 @@ from kafka.admin import NewTopic
 from structlog.testing import capture_logs
 from support.secured import ADMIN, Secured, acl, revoked, secured_broker
 
+from consumers.audit import audit
 from consumers.check import check
 from consumers.clients import admin_client
 from consumers.connecting import attempt
-from consumers.errors import ServiceError
+from consumers.errors import BrokerError, ServiceError
 from consumers.reader import latest_publication, read_to_end
 from consumers.rights import Part, missing_rights, rights_of
 from consumers.roles import run_clusterer, run_sampler
@@ -206,6 +207,19 @@ def test_a_role_without_a_right_ends_with_a_sentence(
         until(lambda: said)
     assert re.search(says, str(said[0]))
     assert taken.name in str(said[0])
+
+
+@pytest.mark.parametrize("kind", ["transactional id", "group", "topic"])
+def test_an_audit_that_may_not_see_everything_does_not_call_it_clean(
+    secured: Secured, admin: KafkaAdminClient, deployment: Settings, kind: str
+) -> None:
+    settings = settings_of(secured.login("audit"))
+    taken = next(one for one in rights_of(settings, "audit") if one.kind == kind)
+    with (
+        revoked(admin, taken, "audit"),
+        pytest.raises(BrokerError, match=f"grant us {taken}".replace("*", ".")),
+    ):
+        audit(settings)
 
 
 def test_a_sampler_goes_on_without_the_right_to_read_clusters_and_says_so(
