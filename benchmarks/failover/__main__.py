@@ -98,7 +98,7 @@ def _join(stage: Stage, witness: Witness, times: Times) -> None:
 
 def _clusterers(stage: Stage, witness: Witness, times: Times) -> None:
     for number, name in ((signal.SIGKILL, "SIGKILL"), (signal.SIGTERM, "SIGTERM")):
-        active, _ = stage.active_first()
+        active = stage.active()
         began, ended = active.end(number)
         times[f"clusterer: {name}, the standby takes over"].append(witness.version(ended).at - began)
         active.start()

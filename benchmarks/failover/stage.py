@@ -148,8 +148,12 @@ class Stage:
             time.sleep(0.1)
         raise SystemExit(f"the group {group} did not settle with {members} members")
 
-    def active_first(self) -> list[Process]:
-        """The clusterers, the one that owns the model first."""
-        while not any(one.is_active() for one in self.clusterers):
+    def active(self) -> Process:
+        """The clusterer that owns the model."""
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            for one in self.clusterers:
+                if one.is_active():
+                    return one
             time.sleep(0.1)
-        return sorted(self.clusterers, key=lambda one: not one.is_active())
+        raise SystemExit("no clusterer is active")
