@@ -1,9 +1,10 @@
 """The passes over all points: nearest centers, closer candidates, sums by cluster.
 
 One code for NumPy and CuPy, chunk by chunk (see `stream_coreset.chunks`). The scores of a chunk are one
-matrix product: with centers c and points x moved by the mean of the centers, which keeps float32 exact far
-from the origin, ||x - c||^2 = ||x||^2 + [x, 1] . [-2 c, ||c||^2]. The distance to a nearest center that is
-returned is computed again from x - c, free of cancellation.
+matrix product: with centers c and points x moved by the median of a few points, which keeps float32 exact
+far from the origin, and where a center is far from all others, ||x - c||^2 = ||x||^2 + [x, 1] . [-2 c,
+||c||^2]. The distance to a nearest center that is returned is computed again from x - c, free of
+cancellation.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from stream_coreset.chunks import buffer, for_chunks
 
 __all__ = ["TwoNearest", "closer_pairs", "cluster_sums", "nearest", "squares_to", "totals", "two_nearest"]
 
+_SOME = 32  # points or more, whose median is the middle
 _SUM_ROWS = 8192  # added up in the points' own precision, then in float64
 
 
@@ -45,18 +47,20 @@ class _Scores:
     def __init__(self, X: Array, centers: Array) -> None:
         self.xp, self.X = namespace(X, centers), X
         self.centers = self.xp.asarray(centers, dtype=X.dtype)
-        self.mean = self.centers.mean(axis=0)
-        moved = self.centers - self.mean
+        some = X if X.shape[0] else self.centers
+        some = some[:: max(1, some.shape[0] // _SOME)]
+        self.middle = self.xp.median(some, axis=0).astype(X.dtype)
+        moved = self.centers - self.middle
         k, d = moved.shape
         self.matrix = self.xp.empty((d + 1, k), X.dtype)
         self.matrix[:d] = -2 * moved.T
         self.matrix[d] = (moved * moved).sum(axis=1)
 
     def moved(self, rows: slice) -> Array:
-        """The points of a chunk minus the mean, and a column of ones."""
+        """The points of a chunk minus the middle, and a column of ones."""
         x = self.X[rows]
         out = buffer(self.xp, "points", (x.shape[0], x.shape[1] + 1), x.dtype)
-        self.xp.subtract(x, self.mean, out=out[:, :-1])
+        self.xp.subtract(x, self.middle, out=out[:, :-1])
         out[:, -1] = 1
         return out
 

@@ -12,11 +12,15 @@ from stream_coreset.arrays import Array, check_points, check_weights, random_str
 from stream_coreset.identity import Identity
 from stream_coreset.kernels import cluster_sums, nearest, totals
 from stream_coreset.lloyd import lloyd, means
+from stream_coreset.reach import reaches
 from stream_coreset.seeding import kmeans_plus_plus
 from stream_coreset.split_merge import split_merge
 from stream_coreset.weighted import Assignment, WeightedPoints, clustering_cost, summary
 
 __all__ = ["Assignment", "MiniBatchKMeans", "WeightedPoints", "clustering_cost", "kmeans_plus_plus"]
+
+Floats = NDArray[np.float64]
+Rng = np.random.Generator
 
 _NONE = np.zeros((0, 0), np.float32)
 
@@ -184,9 +188,7 @@ class MiniBatchKMeans:
         self._follow(labels, weight, weight * squares)
         return self
 
-    def adapt(
-        self, X: Array, sample_weight: Array | None = None, rng: np.random.Generator | None = None
-    ) -> Self:
+    def adapt(self, X: Array, sample_weight: Array | None = None, rng: Rng | None = None) -> Self:
         """Fit the centers to one window; see `adapt_assign`, which this calls."""
         self.adapt_assign(X, sample_weight, rng)
         return self
@@ -195,7 +197,7 @@ class MiniBatchKMeans:
         self,
         X: Array,
         sample_weight: Array | None = None,
-        rng: np.random.Generator | None = None,
+        rng: Rng | None = None,
         *,
         exact: bool = True,
     ) -> Assignment:
@@ -227,7 +229,8 @@ class MiniBatchKMeans:
     def merge(self, points: WeightedPoints) -> Self:
         """Adapt to weighted points that stand for many, keeping the decayed mass of the centers.
 
-        Afterwards the sum of `counts_` is the decayed mass before plus the mass that arrived.
+        Afterwards the sum of `counts_` is the decayed mass before plus the mass that arrived. A center does
+        not keep its place by being far away: its distance counts up to the `reach` of what arrives.
         """
         if len(points) == 0:
             return self
@@ -235,7 +238,8 @@ class MiniBatchKMeans:
         self._decay(float(points.counts.sum()))
         X = np.concatenate([self.cluster_centers_, points.points]) if own else points.points
         X, weight = self._checked(X, np.concatenate([self.counts_, points.counts]))
-        labels, squares = self._fit(X, weight, self._rng)
+        limits = reaches(X, own, self.cluster_centers_, points.counts)
+        labels, squares = self._fit(X, weight, self._rng, limits)
         self._follow(labels[own:], points.counts, points.counts * squares[own:] + points.costs)
         self.counts_ = totals(labels, weight, len(self.cluster_centers_))
         return self
@@ -247,12 +251,11 @@ class MiniBatchKMeans:
         X, weight = self._checked(X, sample_weight)
         return summary(X, assignment, self.cluster_centers_, weight)
 
-    def _checked(self, X: Array, sample_weight: Array | None) -> tuple[Array, NDArray[np.float64]]:
-        features = self.cluster_centers_.shape[1] or None
-        X = self._device.put(check_points(X, n_features=features))
+    def _checked(self, X: Array, sample_weight: Array | None) -> tuple[Array, Floats]:
+        X = self._device.put(check_points(X, n_features=self.cluster_centers_.shape[1] or None))
         return X, check_weights(sample_weight, X.shape[0])
 
-    def _seed_if_none(self, X: Array, weight: NDArray[np.float64], rng: np.random.Generator) -> None:
+    def _seed_if_none(self, X: Array, weight: Floats, rng: Rng) -> None:
         if len(self.cluster_centers_) == 0:
             rows = kmeans_plus_plus(X, self.n_clusters, weight, rng)
             self.cluster_centers_ = to_host(X[self._device.put(rows)])
@@ -267,22 +270,20 @@ class MiniBatchKMeans:
             self.counts_ = self.counts_ * 2.0 ** (-weight / self.half_life)
 
     def _fit(
-        self, X: Array, weight: NDArray[np.float64], rng: np.random.Generator, *, exact: bool = True
-    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Split-merge and Lloyd; labels and squared distances."""
+        self, X: Array, weight: Floats, rng: Rng, limits: Floats | float = np.inf, exact: bool = True
+    ) -> tuple[NDArray[np.int64], Floats]:
+        """Split-merge and Lloyd; labels and squared distances, which count up to their limits."""
         self._seed_if_none(X, weight, rng)
         centers = self.cluster_centers_.astype(X.dtype)
         room, swaps = self.n_clusters - len(centers), ceil(self.split_fraction * self.n_clusters)
-        each = self.candidates_per_split
-        change = split_merge(X, weight, centers, room=room, swaps=swaps, candidates_per_split=each, rng=rng)
-        change = lloyd(X, weight, change, self.lloyd_steps, exact=exact)
+        how = {"room": room, "swaps": swaps, "candidates_per_split": self.candidates_per_split}
+        change = split_merge(X, weight, centers, **how, rng=rng, limits=limits)
+        change = lloyd(X, weight, change, self.lloyd_steps, limits, exact=exact)
         self.cluster_centers_ = change.centers
         self._identity = self._identity.heir(self._ancestors(change.ancestors), change.centers)
         return change.labels, change.squares
 
-    def _follow(
-        self, labels: NDArray[np.int64], weight: NDArray[np.float64], costs: NDArray[np.float64]
-    ) -> None:
+    def _follow(self, labels: NDArray[np.int64], weight: Floats, costs: Floats) -> None:
         """End the generation of centers that have moved; radii are those of the points that just came."""
         k = len(self.cluster_centers_)
         mass, cost = totals(labels, weight, k), totals(labels, costs, k)

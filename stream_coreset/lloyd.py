@@ -29,7 +29,15 @@ def means(
     return np.where(some, divided, otherwise).astype(otherwise.dtype)
 
 
-def lloyd(X: Array, weight: NDArray[np.float64], change: Change, steps: int, *, exact: bool = True) -> Change:
+def lloyd(
+    X: Array,
+    weight: NDArray[np.float64],
+    change: Change,
+    steps: int,
+    limits: NDArray[np.float64] | float = np.inf,
+    *,
+    exact: bool = True,
+) -> Change:
     """Move every center to the mean of its points and assign again, `steps` times.
 
     Lloyd steps lower the cost, apart from rounding; where the cost after all would be above the one before
@@ -46,18 +54,21 @@ def lloyd(X: Array, weight: NDArray[np.float64], change: Change, steps: int, *, 
         Centers and assignment to begin from.
     steps : int
         Each moves the centers, and takes one pass over the points to assign them again.
+    limits : float64, shape (n,), or float
+        The largest squared distances that count. Points beyond do not pull their centers.
     exact : bool
         Take that pass after the last step too.
     """
     former = change
     for step in range(steps):
-        sums, counts = cluster_sums(X, change.labels, len(change.centers), weight)
+        pull = np.where(change.squares > limits, 0.0, weight)
+        sums, counts = cluster_sums(X, change.labels, len(change.centers), pull)
         centers = means(sums, counts, change.centers)
         if exact or step < steps - 1:
             labels, squares = map(to_host, nearest(X, centers))
         else:
             labels, squares = change.labels, to_host(squares_to(X, centers, change.labels))
         change = replace(change, centers=centers, labels=labels, squares=squares.astype(np.float64))
-    if weight @ change.squares > weight @ change.former_squares:
+    if weight @ np.minimum(change.squares, limits) > weight @ np.minimum(change.former_squares, limits):
         return former.undone()
     return change

@@ -67,6 +67,7 @@ def split_merge(
     swaps: int,
     candidates_per_split: int,
     rng: np.random.Generator,
+    limits: Floats | float = np.inf,
 ) -> Change:
     """Place up to `room` more centers and move up to `swaps` of them.
 
@@ -84,6 +85,8 @@ def split_merge(
         Candidates drawn for each of these.
     rng : numpy.random.Generator
         Of the adaptation alone, never the one of the draw.
+    limits : float64, shape (n,), or float
+        The largest squared distances that count when a center is to be merged away.
     """
     near = _on_host(two_nearest(X, centers))
     splits = min(room + swaps, len(weight))
@@ -94,7 +97,7 @@ def split_merge(
         pairs = closer_pairs(X, X[namespace(X).asarray(rows)], near.squared_distances)
         order, gains = greedy_splits(pairs, near.squared_distances, weight, splits)
         chosen = rows[order]
-    return _merged(X, weight, near, centers=centers, splits=(chosen, gains), room=room)
+    return _merged(X, weight, near, centers=centers, splits=(chosen, gains), room=room, limits=limits)
 
 
 def _on_host(near: TwoNearest) -> TwoNearest:
@@ -183,6 +186,7 @@ def _merged(
     centers: NDArray[np.floating],
     splits: tuple[Ints, Floats],
     room: int,
+    limits: Floats | float,
 ) -> Change:
     """Merge away as many centers as are placed beyond the room for them, or place fewer."""
     chosen, gains = splits
@@ -192,7 +196,7 @@ def _merged(
     at, there = _nearest_on_host(X, points)
     while True:
         now = _extended(near, len(centers), at, there)
-        gone = _cheapest(now, weight, len(centers), gains[room : len(points)])
+        gone = _cheapest(now, weight, len(centers), gains[room : len(points)], limits)
         if len(points) <= room + len(gone):
             return _change(weight, centers, near, now, placed=points, gone=gone)
         fewer = room + len(gone) - len(gone) // 8  # fewer splits make merges dearer: leave a margin
@@ -202,13 +206,17 @@ def _merged(
         at[lost], there[lost] = _nearest_on_host(X[namespace(X).asarray(lost)], points)
 
 
-def _cheapest(now: TwoNearest, weight: Floats, k: int, gains: Floats) -> Ints:
+def _cheapest(
+    now: TwoNearest, weight: Floats, k: int, gains: Floats, limits: Floats | float = np.inf
+) -> Ints:
     """The former centers whose merging costs less than the gain it makes place for, cheapest first.
 
     The cost of a center is that of moving its points to their second nearest. It stays exact because a center
     that has taken over points in this round is not merged away in it.
     """
-    cost = totals(now.labels, weight * (now.second_squared_distances - now.squared_distances), k)[:k]
+    first = np.minimum(now.squared_distances, limits)
+    further = np.minimum(now.second_squared_distances, limits)
+    cost = totals(now.labels, weight * (further - first), k)[:k]
     second = now.second_labels[np.argsort(now.labels, kind="stable")]
     ends = np.cumsum(np.bincount(now.labels, minlength=k)[:k]).tolist()
     starts = [0, *ends]
