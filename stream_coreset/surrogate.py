@@ -224,4 +224,4 @@ def _shares(examples: LabelledExamples, losses: Float, said: Float, floor: float
     usable = average > 0
     scores = np.where(usable[:, None], scores / np.where(usable, average, 1.0)[:, None], 1.0)
     residuals = np.square(losses - means)
-    return least_variance(scores, weights * residuals, floor, np.full(len(scores), 1 / len(scores)))
+    return least_variance(scores, weights * residuals, floor)

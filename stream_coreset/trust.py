@@ -10,10 +10,11 @@ __all__ = ["least_variance"]
 Float = NDArray[np.float64]
 
 _STEPS = 100
+_ENOUGH = 2.0  # standard errors
 
 
-def least_variance(scores: Float, squares: Float, floor: float, start: Float) -> Float:
-    r"""Shares of the scores in p for which the sum of squares / p is least.
+def least_variance(scores: Float, squares: Float, floor: float) -> Float:
+    r"""Shares of the scores in p for which the sum of squares / p is least, as far as that can be told.
 
     The variance of the estimated total, when neighbours in the order of the draw promise the same, is about
     :math:`\sum_i r_i^2 / \pi_i` with r the part of the loss that was not foreseen. With
@@ -21,16 +22,17 @@ def least_variance(scores: Float, squares: Float, floor: float, start: Float) ->
     Multiplicative steps keep them on the simplex and never raise it (they are those of
     expectation-maximisation for a mixture, damped).
 
+    A few large losses make noise look like a gain. Only a gain over uniform of two standard errors
+    is trusted in full, a smaller one in proportion; the rest is uniform.
+
     Parameters
     ----------
     scores : (j, m) float64
-        Each score at m examples, with mean 1 over the window.
+        Each score at m examples, with mean 1 over the window; the last one is uniform, all ones.
     squares : (m,) float64
         Weight times squared residual of each example.
     floor : float
         eta, the share of uniform sampling that is added in any case.
-    start : (j,) float64
-        Shares to begin from; kept where nothing can be told.
 
     Returns
     -------
@@ -39,19 +41,27 @@ def least_variance(scores: Float, squares: Float, floor: float, start: Float) ->
 
     Examples
     --------
-    >>> good, bad = np.array([1.0, 9.0]), np.array([9.0, 1.0])
-    >>> least_variance(np.array([good, bad]), np.array([1.0, 81.0]), 0.0, np.array([0.5, 0.5])).round(2)
-    array([1., 0.])
+    >>> good, bad = np.array([1.0, 9.0] * 50), np.array([9.0, 1.0] * 50)
+    >>> least_variance(np.array([good / 5, bad / 5, np.ones(100)]), good**2, 0.0).round(2)
+    array([0.99, 0.  , 0.01])
     """
     useful = squares > 0
+    uniform = np.zeros(len(scores))
+    uniform[-1] = 1.0
     if floor >= 1 or not useful.any():
-        return start
+        return uniform
     q, r = scores[:, useful], squares[useful] / squares.max()
-    shares = start.copy()
+    shares = np.full(len(scores), 1.0 / len(scores))
     for _ in range(_STEPS):
         p = (1 - floor) * (shares @ q) + floor
-        if not (p > 0).all():
-            return start
         shares = shares * np.sqrt((q * (r / p**2)).sum(axis=1))
         shares /= shares.sum()
-    return shares
+    gains = r * (1 - 1 / ((1 - floor) * (shares @ q) + floor))
+    trusted = _significance(gains)
+    return trusted * shares + (1 - trusted) * uniform
+
+
+def _significance(gains: Float) -> float:
+    """Their sum in standard errors, halved, from 0 to 1."""
+    error = gains.std() * np.sqrt(len(gains))
+    return float(np.clip(gains.sum() / (_ENOUGH * error), 0.0, 1.0)) if error > 0 else 0.0

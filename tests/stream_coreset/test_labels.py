@@ -1,0 +1,113 @@
+"""The buffer of labelled examples: what it keeps, and what it says of clusters and of each example."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from stream_coreset.clusters import Clusters
+from stream_coreset.labels import LabelBuffer
+
+CENTERS = np.array([[0.0], [10.0], [20.0]], np.float32)
+
+
+def clusters() -> Clusters:
+    unknown = np.full(3, np.nan)
+    return Clusters(
+        version=1,
+        model_version="",
+        ids=np.arange(3),
+        generations=np.zeros(3, np.int64),
+        centers=CENTERS,
+        counts=np.ones(3),
+        losses=unknown,
+        spreads=unknown,
+        loss_ages=unknown,
+        mean_square=float("nan"),
+        holders=np.zeros(2),
+    )
+
+
+def filled() -> LabelBuffer:
+    """Two labelled examples at the first center, three at the second, none at the third."""
+    buffer = LabelBuffer(1)
+    X = np.array([[0.0], [1.0], [10.0], [11.0], [12.0]])
+    buffer.add(X, np.array([1.0, 3.0, 4.0, 4.0, 10.0]), np.array([1.0, 1.0, 2.0, 2.0, 2.0]), now=0.0)
+    return buffer
+
+
+def test_clusters_get_the_shrunk_mean_and_root_mean_square() -> None:
+    described, _ = filled().describe(clusters(), now=0.0)
+    mean, square = (4 + 36) / 8, (10 + 2 * 132) / 8
+    assert described.mean_square == pytest.approx(square)
+    assert described.losses[:2] == pytest.approx([(4 + 2 * mean) / 4, (18 + 2 * mean) / 5])
+    assert described.spreads[0] == pytest.approx(np.sqrt((10 + 2 * square) / 4))
+    assert np.isnan(described.losses[2])
+    assert np.isnan(described.loss_ages[2])
+    assert described.loss_ages[0] == 0
+
+
+def test_an_example_is_not_told_of_its_own_loss() -> None:
+    """The same scores and features whatever its own loss is, but for the prior of all clusters."""
+    buffer = LabelBuffer(1)
+    rng = np.random.default_rng(1)
+    X = rng.normal(0, 0.1, (50, 1)) + CENTERS[rng.integers(0, 2, 50)]
+    losses = rng.exponential(size=50)
+    buffer.add(X, losses, np.ones(50), now=0.0)
+    described, before = buffer.describe(clusters(), now=0.0)
+    near = X[:, 0] < 5
+    for row in (0, 7):
+        mates = near == near[row]
+        mates[row] = False
+        g = np.mean(losses**2)
+        expected = np.sqrt((np.sum(losses[mates] ** 2) + 2 * g) / (mates.sum() + 2))
+        assert np.exp(before.features[row, 1]) == pytest.approx(expected, rel=1e-5)
+        slope = described.holders[1] * np.exp(2 * before.features[row, 2])
+        assert before.scores[1, row] == pytest.approx(expected + slope, rel=1e-4)
+
+
+def test_weights_halve_with_age_and_old_examples_count_less() -> None:
+    buffer = LabelBuffer(1, half_life=1.0)
+    buffer.add(np.array([[0.0]] * 3), np.full(3, 8.0), np.ones(3), now=0.0)
+    buffer.add(np.array([[0.0]] * 3), np.full(3, 2.0), np.ones(3), now=3.0)
+    assert buffer.weights(now=3.0) == pytest.approx([0.125] * 3 + [1.0] * 3)
+    described, examples = buffer.describe(clusters(), now=3.0)
+    assert examples.weights == pytest.approx(buffer.weights(now=3.0))
+    assert described.losses[0] == pytest.approx((8 / 8 + 2) / (1 + 1 / 8))
+
+
+def test_the_oldest_leave_first() -> None:
+    buffer = LabelBuffer(1, capacity=4)
+    for now in range(3):
+        buffer.add(np.full((3, 1), now), np.full(3, float(now)), np.ones(3), now=now)
+    assert buffer.losses.tolist() == [1.0, 2.0, 2.0, 2.0]
+    assert len(buffer) == 4
+
+
+def test_losses_of_another_version_are_rescaled() -> None:
+    buffer = filled()
+    buffer.rescale(0.5)
+    assert buffer.losses.tolist() == [0.5, 1.5, 2.0, 2.0, 5.0]
+
+
+def test_nothing_labelled_tells_nothing() -> None:
+    described, examples = LabelBuffer(1).describe(clusters(), now=0.0)
+    assert described == clusters()
+    assert len(examples) == 0
+
+
+@pytest.mark.parametrize(
+    ("X", "losses", "says"),
+    [([[np.nan]], [1.0], "row 0"), ([[1.0, 2.0]], [1.0], "2 features"), ([[1.0]], [-1.0], "losses is -1.0")],
+)
+def test_what_cannot_be_learned_from_is_refused(X: list[list[float]], losses: list[float], says: str) -> None:
+    buffer = LabelBuffer(1)
+    with pytest.raises(ValueError, match=says):
+        buffer.add(np.array(X), np.array(losses), np.ones(1), now=0.0)
+    assert len(buffer) == 0
+
+
+@pytest.mark.parametrize("wrong", [{"capacity": 0}, {"half_life": 0.0}])
+def test_settings_that_cannot_be_used(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="capacity"):
+        LabelBuffer(1, **wrong)

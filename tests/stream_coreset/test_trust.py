@@ -1,0 +1,52 @@
+"""The mixture of scores: the least variance, as far as it can be told from noise."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize
+
+from stream_coreset.trust import least_variance
+
+M = 500
+
+
+def variance(shares: np.ndarray, scores: np.ndarray, squares: np.ndarray, floor: float) -> float:
+    return float((squares / ((1 - floor) * (shares @ scores) + floor)).sum())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_it_is_the_least_variance_on_the_simplex(seed: int) -> None:
+    """Against a general optimiser."""
+    rng = np.random.default_rng(seed)
+    truth = rng.lognormal(0, 1, M)
+    scores = np.stack([truth * rng.lognormal(0, 0.7, M), truth * rng.lognormal(0, 0.7, M), np.ones(M)])
+    scores /= scores.mean(axis=1, keepdims=True)
+    squares = truth**2
+    found = least_variance(scores, squares, 0.2)
+    best = minimize(
+        variance,
+        np.full(3, 1 / 3),
+        (scores, squares, 0.2),
+        bounds=[(0, 1)] * 3,
+        constraints={"type": "eq", "fun": lambda shares: shares.sum() - 1},
+    )
+    assert found.sum() == pytest.approx(1)
+    assert variance(found, scores, squares, 0.2) < best.fun * 1.001
+
+
+def test_one_large_loss_is_no_reason_to_leave_uniform() -> None:
+    """A score that happens to be right about one outlier, and is noise otherwise."""
+    rng = np.random.default_rng(3)
+    squares = rng.exponential(size=M)
+    squares[0] = 1e4
+    score = rng.lognormal(0, 1, M)
+    score[0] = 20.0
+    shares = least_variance(np.stack([score / score.mean(), np.ones(M)]), squares, 0.2)
+    assert shares[-1] > 0.4
+
+
+@pytest.mark.parametrize(("squares", "floor"), [(np.zeros(M), 0.2), (np.ones(M), 1.0)])
+def test_with_nothing_to_tell_it_is_uniform(squares: np.ndarray, floor: float) -> None:
+    scores = np.stack([np.linspace(0, 2, M), np.ones(M)])
+    assert least_variance(scores, squares, floor).tolist() == [0.0, 1.0]
