@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from consumers import ipc
-from consumers.codecs.arrow_layout import content_of, fingerprint, unified, with_columns, without_ours
+from consumers.codecs.arrow_layout import (
+    content_of,
+    fingerprint,
+    read_columns,
+    unified,
+    with_columns,
+    without_ours,
+)
 from consumers.codecs.examples import (
     HEADER_PREFIX,
     Decoded,
@@ -88,7 +93,7 @@ class ArrowCodec:
         """See `Codec`."""
         if row is None or decoded.content is None:
             return decoded.record.value or b""
-        return ipc.write_stream(decoded.content.table.take([row]))
+        return ipc.write_stream(decoded.content.table.slice(row, 1))
 
     def embedding(self, example: bytes) -> NDArray[np.float32] | None:
         """See `Codec`."""
@@ -100,16 +105,12 @@ class ArrowCodec:
 
     def emitted(self, record: InputRecord) -> list[EmittedExample]:
         """See `Codec`."""
-        table = ipc.read_stream(record.value or b"")
-        own = without_ours(table)
-        ours = [n for n in table.column_names if n.startswith(HEADER_PREFIX)]
-        said = table.select(ours).to_pylist()
         try:
-            return [
-                read_texts(_texts(row), fingerprint(record, own, place)) for place, row in enumerate(said)
-            ]
-        except (KeyError, TypeError):
-            raise ValueError("a message without the columns of the coreset") from None
+            table = unified(ipc.read_stream(record.value or b""))
+            own, said = without_ours(table), read_columns(table)
+            return [read_texts(row, fingerprint(record, own, place)) for place, row in enumerate(said)]
+        except pa.ArrowException as error:
+            raise ValueError(f"a message that is not as we write it: {str(error)[:300]}") from None
 
     def fingerprint(self, decoded: Decoded, row: int) -> bytes:
         """See `Codec`."""
@@ -190,7 +191,3 @@ class ArrowCodec:
 
 def _row_errors(found: dict[int, ExampleError]) -> tuple[RowError, ...]:
     return tuple(RowError(row, error.kind, str(error)) for row, error in sorted(found.items()))
-
-
-def _texts(row: dict[str, Any]) -> dict[str, str]:
-    return {name[len(HEADER_PREFIX) :]: v if isinstance(v, str) else repr(v) for name, v in row.items()}

@@ -12,9 +12,19 @@ from consumers.codecs.examples import HEADER_PREFIX
 from consumers.codecs.wire import framed_size, kept_headers, largest_texts, message_digest, ours_size
 from consumers.transform import InputRecord
 
-__all__ = ["Content", "Layout", "content_of", "fingerprint", "unified", "with_columns", "without_ours"]
+__all__ = [
+    "Content",
+    "Layout",
+    "content_of",
+    "fingerprint",
+    "read_columns",
+    "unified",
+    "with_columns",
+    "without_ours",
+]
 
 _NUMBERS = ("weight", "probability")
+_OURS = {name: pa.float64() if name in _NUMBERS else pa.string() for name in largest_texts("")}
 # A node, three buffers and their padding in a batch; and the batch's own frame, written three times.
 _FIELD_BYTES, _FRAME_BYTES = 112, 1024
 # The fields that we add, as the schema describes them, and their share of a batch.
@@ -97,23 +107,37 @@ def unified(table: pa.Table) -> pa.Table:
 
 def without_ours(table: pa.Table) -> pa.Table:
     """Return a table without the columns of a coreset."""
-    ours = {name for name in table.column_names if name.startswith(HEADER_PREFIX)}
-    return table.drop_columns(sorted(ours)) if ours else table
+    names = table.column_names
+    own = [place for place, name in enumerate(names) if not name.startswith(HEADER_PREFIX)]
+    return table if len(own) == len(names) else table.select(own)
 
 
 def with_columns(table: pa.Table, said: list[dict[str, str]]) -> pa.Table:
     """Add the columns of the coreset; `said` has what `sample_texts` says of each row."""
-    for name in largest_texts(""):
+    for name, kind in _OURS.items():
         texts = [row[name] for row in said]
-        numbers = name in _NUMBERS
-        values = pa.array(map(float, texts), pa.float64()) if numbers else pa.array(texts, pa.string())
+        values = pa.array(map(float, texts) if name in _NUMBERS else texts, kind)
         table = table.append_column(HEADER_PREFIX + name, values)
     return table
 
 
+def read_columns(table: pa.Table) -> list[dict[str, str]]:
+    """Read what `with_columns` added; ValueError where a column lacks, comes twice or is another."""
+    ours = [field for field in table.schema if field.name.startswith(HEADER_PREFIX)]
+    found = {field.name.removeprefix(HEADER_PREFIX): field.type for field in ours}
+    if found != _OURS or len(ours) != len(_OURS):
+        raise ValueError("a message without the columns of the coreset")
+    columns = [table.column(HEADER_PREFIX + name) for name in _OURS]
+    if any(column.null_count for column in columns):
+        raise ValueError("a message with nulls in the columns of the coreset")
+    rows = zip(*(column.to_pylist() for column in columns), strict=True)
+    return [dict(zip(_OURS, map(str, row), strict=True)) for row in rows]
+
+
 def fingerprint(record: InputRecord, own: pa.Table, row: int) -> bytes:
     """Return a digest of the message's key, headers and timestamp, its schema, and one row's values."""
-    plain = [_plain(column) for column in own.take([row]).combine_chunks().columns]
+    alone = own.slice(row, 1).take([0])  # cheap, then as if it had never been among others
+    plain = [_plain(column) for column in alone.combine_chunks().columns]
     names = [str(position) for position in range(len(plain))]
     values = ipc.write_stream(pa.Table.from_arrays(plain, names=names))
     return message_digest(record, own.schema.serialize().to_pybytes(), values)
