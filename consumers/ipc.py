@@ -57,11 +57,13 @@ def _checked(reader: ipc.RecordBatchStreamReader, nbytes: int) -> list[pa.Record
     """
     batches: list[pa.RecordBatch] = []
     room, seen = SHARING * nbytes + SLACK, set[tuple[int, ...]]()
+    weightless = [i for i, field in enumerate(reader.schema) if _holds_weightless(field.type)]
     for batch in reader:
         batch.validate()
         room -= sum(_holds(column, seen) for column in batch.columns)
+        room -= sum(_count_weightless(batch.column(i)) for i in weightless)
         if room < 0:
-            raise IpcError("its columns overlap: they hold more bytes than the message")
+            raise IpcError("it claims more than it holds: its columns overlap, or have values of no bytes")
         batch.validate(full=True)
         batches.append(batch)
     return batches
@@ -77,6 +79,38 @@ def _holds(column: pa.Array, seen: set[tuple[int, ...]]) -> int:
     return int(column.indices.nbytes + nbytes)
 
 
+def _is_weightless(kind: pa.DataType) -> bool:
+    """Whether values of a type take no bytes, so that a message may claim billions of them."""
+    types = pa.types
+    if types.is_fixed_size_list(kind):
+        return kind.list_size == 0 or _is_weightless(_storage(kind.value_type))
+    if types.is_struct(kind):
+        return all(_is_weightless(_storage(child)) for child in _children(kind))
+    return bool(types.is_null(kind) or (types.is_fixed_size_binary(kind) and kind.byte_width == 0))
+
+
+def _holds_weightless(kind: pa.DataType) -> bool:
+    below = _below(_storage(kind))
+    return any(_is_weightless(_storage(child)) or _holds_weightless(child) for child in below)
+
+
+def _count_weightless(array: pa.Array) -> int:
+    """Count the values without bytes below an array: selecting rows writes down a position of each."""
+    storage = array.storage if isinstance(array, pa.ExtensionArray) else array
+    return sum(
+        _is_weightless(_storage(part.type)) * len(part) + _count_weightless(part) for part in _parts(storage)
+    )
+
+
+def _parts(array: pa.Array) -> list[pa.Array]:
+    kind = array.type
+    if pa.types.is_dictionary(kind):
+        return [array.dictionary]
+    if pa.types.is_struct(kind):
+        return [array.field(i) for i in range(kind.num_fields)]
+    return [array.values] if kind.num_fields else []
+
+
 def _short(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
@@ -89,12 +123,10 @@ def _check_types(schema: pa.Schema) -> None:
 
 
 def _check_type(kind: pa.DataType, name: str, depth: int) -> None:
-    storage = kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
-    types = pa.types
+    storage, types = _storage(kind), pa.types
     if depth > MAX_DEPTH or _unsupported(storage) or (depth and types.is_dictionary(storage)):
         raise IpcError(f"column {name[:100]!r}: rows of type {str(kind)[:100]} cannot be selected")
-    children = [storage.value_type] if types.is_dictionary(storage) else _children(storage)
-    for child in children:
+    for child in _below(storage):
         _check_type(child, name, depth + 1)
 
 
@@ -110,6 +142,14 @@ def _unsupported(kind: pa.DataType) -> bool:
     )
 
 
+def _storage(kind: pa.DataType) -> pa.DataType:
+    return kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
+
+
+def _below(storage: pa.DataType) -> list[pa.DataType]:
+    return [storage.value_type] if pa.types.is_dictionary(storage) else _children(storage)
+
+
 def _children(kind: pa.DataType) -> list[pa.DataType]:
     return [kind.field(i).type for i in range(kind.num_fields)]
 
@@ -120,7 +160,4 @@ def count_fields(schema: pa.Schema) -> int:
 
 
 def _count(kind: pa.DataType) -> int:
-    storage = kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
-    if pa.types.is_dictionary(storage):
-        return 1 + _count(storage.value_type)
-    return 1 + sum(_count(child) for child in _children(storage))
+    return 1 + sum(_count(child) for child in _below(_storage(kind)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from consumers.settings import Input
 from consumers.transform import InputRecord
 
 CODEC = codec_for(Input(dimension=3, format="arrow"))
+MANY = 2**30
 
 
 def record(value: bytes) -> InputRecord:
@@ -38,6 +40,45 @@ def dead(decoded: Decoded) -> str:
     assert decoded.rows == 1
     assert not len(decoded.valid_rows)
     return f"{error.exception}: {error.message}"
+
+
+def lists(values: pa.Array) -> pa.Array:
+    return pa.ListArray.from_arrays(pa.array([0, len(values)], pa.int32()), values)
+
+
+def empty_structs(n: int) -> pa.Array:
+    return pa.StructArray.from_buffers(pa.struct([]), n, [None])
+
+
+def empty_lists(n: int) -> pa.Array:
+    kind, nothing = pa.list_(pa.int8(), 0), pa.array([], pa.int8())
+    return pa.FixedSizeListArray.from_buffers(kind, n, [None], children=[nothing])
+
+
+WEIGHTLESS: dict[str, Callable[[], pa.Array]] = {
+    "list of nulls": lambda: lists(pa.nulls(MANY)),
+    "fixed list of nulls": lambda: pa.FixedSizeListArray.from_arrays(pa.nulls(MANY), MANY),
+    "list of empty structs": lambda: lists(empty_structs(MANY)),
+    "list of empty lists": lambda: lists(empty_lists(MANY)),
+    "struct of lists of nulls": lambda: pa.StructArray.from_arrays([lists(pa.nulls(MANY))], ["a"]),
+    "dictionary of lists of nulls": lambda: pa.DictionaryArray.from_arrays([0], lists(pa.nulls(MANY))),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WEIGHTLESS)
+def test_billions_of_values_that_take_no_bytes_are_refused(name: str) -> None:
+    """Selecting a row of them would write down a position of each: gigabytes, from 500 bytes."""
+    value = write_stream(pa.table({"embedding": embedding(), "x": WEIGHTLESS[name]()}))
+    assert len(value) < 1000
+    assert dead(decode(value)).startswith("NotArrow: it claims more than it holds")
+
+
+def test_lists_of_nulls_of_a_usual_size_are_accepted() -> None:
+    kind = pa.list_(pa.null())
+    table = pa.table(
+        {"embedding": embedding(4), "x": pa.array([[], None, [None] * 9, []], kind), "y": pa.nulls(4)}
+    )
+    assert decode(table).errors == ()
 
 
 def test_rows_beyond_the_buffers_are_refused() -> None:
