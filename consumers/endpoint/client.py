@@ -211,7 +211,7 @@ class ModelEndpoint:
             return answer
         except TimeoutError:
             raise EndpointError("timeout", f"The model did not answer within {seconds:g} s.") from None
-        except httpx.TransportError as error:
+        except (httpx.TransportError, httpx.InvalidURL) as error:  # a Location may be anything
             outcome = "connect"
             raise EndpointError(outcome, f"The model endpoint cannot be reached: {error}") from error
         except RefusalError as error:

@@ -247,6 +247,29 @@ def test_follows_no_redirect(server: Server) -> None:
     assert len(server.requests) == 1
 
 
+@pytest.mark.parametrize("location", ["Retry-After: 9", "http://[", "//:x", "http://a:99999/", "x" * 10_000])
+def test_a_redirect_to_nowhere_is_one_short_sentence(server: Server, location: str) -> None:
+    server.script = [reply(b"", 307, Location=location)]
+    with no_waits(1), pytest.raises(EndpointError) as error:
+        ask(client(server, attempts=1))
+    assert error.value.reason in ("307", "connect")
+    assert len(str(error.value)) <= 600
+
+
+@pytest.mark.parametrize(
+    "when",
+    [
+        "Fri, 31 Dec 99999999999999999999 23:59:59 GMT",
+        "Fri, 31 Dec 1999 23:59:59 +99999999999999999999",
+        "Fri, 31 Dec 1999 23:59:99999999999999999999 GMT",
+    ],
+)
+def test_a_retry_after_beyond_time_is_none(server: Server, when: str) -> None:
+    server.script = [reply(b"", 503, Retry_After=when), losses()]
+    with no_waits():
+        assert ask(client(server))[0].tolist() == [1.0, 2.0, 3.0]
+
+
 def test_honours_retry_after(server: Server) -> None:
     server.script = [reply(b"", 429, Retry_After="1"), losses()]
     began = time.monotonic()
