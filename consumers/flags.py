@@ -124,12 +124,14 @@ def _value(name: str, text: str) -> Any:
 def _options(text: str) -> Any:
     try:
         options = json.loads(text)
-    except ValueError:
-        raise SettingsError("settings: kafka.options: give a JSON object") from None
+    except (ValueError, RecursionError):
+        options = None
+    if not isinstance(options, dict):
+        raise SettingsError("settings: kafka.options: give a JSON object")
     secret = [one for one in options if re.search("password|proxy", one)]
     if secret:
         raise SettingsError(
-            f"settings: kafka.options: {secret[0]} may be a secret, and everybody on this machine sees "
+            f"settings: kafka.options: {secret[0]!r:.60} may be a secret, and everybody on this machine sees "
             "command lines; give it in the file or in STREAM_CORESET_KAFKA__OPTIONS"
         )
     return options

@@ -34,6 +34,7 @@ __all__ = [
 
 _WITH_PASSWORD = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Whole = Annotated[int, Field(le=2**31 - 1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,100}$")]
 OptionalName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{0,200}$")]
@@ -106,7 +107,7 @@ class Input(_Section):
         default="embedding", min_length=1, description="the field or column with the vector"
     )
     dimension: int = Field(ge=1, le=65_536, description="the length of the vector")
-    max_message_bytes: int = Field(
+    max_message_bytes: Whole = Field(
         default=1_000_000, ge=1_000, description="a larger message is dead-lettered before the draw"
     )
     start: Literal["earliest", "latest"] | AwareDatetime = Field(
@@ -126,10 +127,10 @@ class Topics(_Section):
     statistics: OptionalName = Field(default="", description="internal: from samplers to the clusterer")
     clusters: OptionalName = Field(default="", description="internal: the versioned clusters")
     dead_letters: OptionalName = Field(default="", description="what could not be used, and why")
-    replication_factor: int = Field(
+    replication_factor: Whole = Field(
         default=1, ge=1, description="of topics that `stream-coreset topics` creates"
     )
-    coreset_partitions: int = Field(default=0, ge=0, description="0: as many as the input has")
+    coreset_partitions: Whole = Field(default=0, ge=0, description="0: as many as the input has")
     retention_hours: Positive = Field(
         default=168, description="of the coreset and dead letters; the ledger is kept 10 times as long"
     )
@@ -138,9 +139,9 @@ class Topics(_Section):
 class Window(_Section):
     """When a window closes (whichever comes first) and how windows share a transaction."""
 
-    size: int = Field(default=8192, ge=1, description="examples")
+    size: Whole = Field(default=8192, ge=1, description="examples")
     age_seconds: Positive = Field(default=5.0, description="since its first message arrived")
-    max_bytes: int = Field(
+    max_bytes: Whole = Field(
         default=64_000_000, ge=1_000_000, description="so that any sample of it fits a transaction"
     )
     commit_interval_seconds: Positive = Field(
@@ -154,8 +155,8 @@ class Sampling(_Section):
     rate: float | None = Field(
         default=None, gt=0, le=1, description="expected share of examples kept (default .01)"
     )
-    size: float | None = Field(default=None, gt=0, description="or: expected number per window")
-    epsilon: float | None = Field(default=None, gt=0, description="or: the paper's error bound ...")
+    size: Positive | None = Field(default=None, description="or: expected number per window")
+    epsilon: Positive | None = Field(default=None, description="or: the paper's error bound ...")
     delta: float = Field(default=0.1, gt=0, lt=1, description="... and the probability that it fails")
     z: float = Field(default=2.0, ge=1, le=2, description="2: k-means, 1: k-medians distances in the scores")
     floor: Fraction = Field(
@@ -210,7 +211,7 @@ class Clustering(_Section):
         description="cuda fails without a GPU; auto takes one where there is one and logs its choice",
     )
     flush_seconds: Positive = Field(default=1.0, description="cadence of statistics")
-    flush_bytes: int = Field(
+    flush_bytes: Whole = Field(
         default=8_000_000, ge=100_000, description="byte budget of a flush of statistics"
     )
     publish_seconds: Positive = Field(default=1.0, description="least time between two versions of clusters")
@@ -237,9 +238,9 @@ class Endpoint(_Section):
     )
     attempts: int = Field(default=4, ge=1, le=20, description="of one request, the first included")
     batch: int = Field(default=256, ge=1, le=65_536, description="examples a request")
-    max_response_bytes: int = Field(default=16_000_000, ge=1_000, description="a larger answer is refused")
+    max_response_bytes: Whole = Field(default=16_000_000, ge=1_000, description="a larger answer is refused")
     refresh_seconds: Positive = Field(default=1.0, description="least time between two refreshes")
-    queries_per_refresh: int = Field(default=1152, ge=1, description="query budget of one refresh")
+    queries_per_refresh: Whole = Field(default=1152, ge=1, description="query budget of one refresh")
     max_age_seconds: Positive = Field(default=300.0, description="an older loss is asked again")
 
     @field_validator("url")

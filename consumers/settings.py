@@ -48,6 +48,8 @@ __all__ = [
 ]
 
 _PREFIX = "STREAM_CORESET_"
+_MISTAKES = 10  # named in one sentence
+_LONGEST_FILE = 100_000
 Role = Literal["coreset", "windows", "statistics", "clusters", "dead_letters"]
 ROLES: tuple[Role, ...] = get_args(Role)
 
@@ -123,22 +125,53 @@ def load_settings(config: Path | None = None, **overrides: Any) -> Settings:
     SettingsError
         One sentence that names every setting that is wrong or unknown.
     """
+    try:
+        return Settings(**_layers(config, overrides))
+    except ValidationError as error:
+        raise SettingsError(_sentence(error)) from None
+    except RecursionError:
+        raise SettingsError("settings: nested too deeply") from None
+
+
+def _layers(config: Path | None, overrides: Mapping[str, Any]) -> dict[str, Any]:
     layers: dict[str, Any] = {"input": {}} if config is None else {"input": {}, **_read_yaml(config)}
     for layer in (_read_environment(), overrides):
         layers = _merge(layers, layer)
-    try:
-        return Settings(**layers)
-    except ValidationError as error:
-        raise SettingsError(_sentence(error)) from None
+    unknown = [_shown(name) for name in layers if name not in Settings.model_fields]
+    if unknown:  # Settings itself would take some, such as _env_file, for orders
+        raise SettingsError(f"there is no setting {', '.join(unknown[:_MISTAKES])}")
+    return layers
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that comes twice: the first one's settings would be lost without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Make a dictionary; ConstructorError for a key that comes twice."""
+        seen = set[tuple[str, str]]()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and (key.tag, key.value) in seen:
+                raise yaml.constructor.ConstructorError(None, None, "a key comes twice", key.start_mark)
+            seen.add((key.tag, str(key.value)))
+        return super().construct_mapping(node, deep)
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        loaded = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        with path.open(encoding="utf-8") as file:
+            text = file.read(_LONGEST_FILE + 1)
+        if len(text) > _LONGEST_FILE:  # PyYAML's time may grow with the square of it
+            raise SettingsError(f"{path} has more than {_LONGEST_FILE:,} characters: no file of settings")
+        loaded = yaml.load(text, _Loader) or {}  # noqa: S506  (a safe one)
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"the settings in {path} cannot be read: {error}") from None
     except yaml.YAMLError as error:
         raise SettingsError(f"{path} is not YAML: {_without_text(error)}") from None
+    except (ValueError, LookupError, AttributeError):  # of PyYAML, which trusts its input
+        raise SettingsError(
+            f"{path} holds a date that does not exist, a number of thousands of digits, or a tag that does "
+            "not fit its value: quote the value or take it out"
+        ) from None
     if not isinstance(loaded, dict) or not all(isinstance(key, str) for key in loaded):
         raise SettingsError(f"{path} must hold sections such as `input:`, each with its settings")
     return {key: value for key, value in loaded.items() if value is not None}  # a section of comments only
@@ -156,7 +189,8 @@ def _read_environment() -> dict[str, Any]:
     for name in sorted(os.environ):
         field = name.upper().removeprefix(_PREFIX).split("__")[0].lower()
         if name.upper().startswith(_PREFIX) and field not in Settings.model_fields:
-            raise SettingsError(f"the environment sets {name}, but there is no setting {field}")
+            said = f"the environment sets {_shown(name)}, but there is no setting {_shown(field)}"
+            raise SettingsError(said)
     try:
         found: dict[str, Any] = EnvSettingsSource(Settings)()
     except pydantic_settings.SettingsError as error:  # it repeats what it cannot read, which may be a secret
@@ -178,12 +212,20 @@ def _merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 def _sentence(error: ValidationError) -> str:
     """Every mistake with its name; never the value, which may be a secret."""
-    return "settings: " + "; ".join(_mistake(one["loc"], one["type"], one["msg"]) for one in error.errors())
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    more = f"; and {len(found) - _MISTAKES} more" if len(found) > _MISTAKES else ""
+    said = (_mistake(one["loc"], one["type"], one["msg"]) for one in found[:_MISTAKES])
+    return f"settings: {'; '.join(said)}{more}"
+
+
+def _shown(name: str) -> str:
+    """A name that may be anything, fit for one line."""
+    return (name if name.isidentifier() else repr(name))[:60]
 
 
 def _mistake(location: tuple[int | str, ...], kind: str, message: str) -> str:
     # The location of a member of a union ends with the member's type: only names of ours are shown.
-    names = [str(part) for part in location if isinstance(part, int) or part.isidentifier()]
+    names = [str(part)[:60] for part in location if isinstance(part, int) or part.isidentifier()]
     name = ".".join(names[:2])
     if kind == "missing":
         variable = _PREFIX + name.upper().replace(".", "__")

@@ -57,6 +57,7 @@ def test_secrets_are_no_flags(capsys: pytest.CaptureFixture[str]) -> None:
     assert "unrecognized arguments" in capsys.readouterr().err
 
 
-def test_options_must_be_json() -> None:
+@pytest.mark.parametrize("text", ["{", "5", "[1]", "null ", '"a"', "[" * 100_000, "9" * 5000])
+def test_options_must_be_json(text: str) -> None:
     with pytest.raises(SettingsError, match=r"kafka.options: give a JSON object"):
-        read_settings(parsed("--input.dimension", "3", "--kafka.options", "{"))
+        read_settings(parsed("--input.dimension", "3", "--kafka.options", text))

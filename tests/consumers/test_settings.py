@@ -88,6 +88,22 @@ def test_a_section_of_comments_keeps_its_defaults(tmp_path: Path) -> None:
         ("input: {dimension: 3, start: 2026-01-31}", "input.start"),
         ("input: {dimension: 3, topic: 'a b'}", "input.topic"),
         ("input: {dimension: 3}\nwindow: {age_seconds: .inf}", "window.age_seconds"),
+        ("input: {dimension: 3}\nsampling: {size: .inf}", "sampling.size"),
+        ("input: {dimension: 3}\nsampling: {epsilon: .inf}", "sampling.epsilon"),
+        ("input: {dimension: 3}\nwindow: {size: 0x" + "f" * 5000 + "}", "window.size"),
+        ("input: {dimension: 3}\nwindow: {size: " + "9" * 5000 + "}", "a number of thousands of digits"),
+        ("input: {dimension: 3, start: 2026-02-30}", "a date that does not exist"),
+        ("input: {dimension: 3, start: !!timestamp x}", "a tag that does not fit its value"),
+        ("input: {dimension: 3, chain: !!bool x}", "a tag that does not fit its value"),
+        ("input: {dimension: !!int ''}", "a tag that does not fit its value"),
+        ("input: " + "[" * 1000, "nested too deeply"),
+        ("input: {dimension: 3}\n#" + "x" * 100_000, "more than 100,000 characters"),
+        ("input: {dimension: 3}\nwindow: {size: 1}\nwindow: {size: 2}", "a key comes twice in line 3"),
+        ("input: {dimension: 3, dimension: 4}", "a key comes twice in line 1, column 23"),
+        ("input: {dimension: 3}\n_env_file: /etc/passwd", "there is no setting _env_file"),
+        ("input: {dimension: 3}\n_cli_parse_args: true", "there is no setting _cli_parse_args"),
+        ("__pydantic_self__: 1", "there is no setting __pydantic_self__"),
+        ("a b: 1", "there is no setting 'a b'"),
     ],
 )
 def test_mistakes_are_one_sentence(tmp_path: Path, text: str, says: str) -> None:
@@ -102,6 +118,30 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 def test_unknown_names_in_the_environment_are_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, "a")
     assert "there is no setting" in refusal(input=INPUT)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("INPUT", '{"dimension": ' + "[" * 3000 + "]" * 3000 + "}"),
+        ("KAFKA__OPTIONS" + "__A" * 3000, "1"),
+        ("KAFKA__OPTIONS", "{"),
+    ],
+)
+def test_mistakes_in_the_environment_are_one_sentence(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STREAM_CORESET_" + name, value)
+    assert len(refusal(input=INPUT)) < 200
+
+
+def test_a_refusal_is_short_whatever_was_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    many = "\n".join(f"  {'x' * 1000}{i}: 1" for i in range(50))
+    said = refusal(written(tmp_path, f"input:\n  dimension: 3\n{many}"))
+    assert said.endswith("and 40 more")
+    assert len(said) < 1500
+    monkeypatch.setenv("STREAM_CORESET_" + "X" * 10_000, "1")
+    assert len(refusal(input=INPUT)) < 300
 
 
 def test_secrets_are_never_shown(tmp_path: Path) -> None:
