@@ -2,7 +2,8 @@
 
 Everything is exact but the clustering and the probes: variances by formula, relative to that of a uniform
 sample without replacement of the same size, over several clusterings. k = 64 below 6,000 examples and 128
-from there on, 9 probes a cluster; the number of losses asked is in every row.
+from there on, 9 probes a cluster; the number of losses asked is in every row. On streams, 96 losses are asked
+before each draw, and the losses of what was drawn come back.
 """
 
 from __future__ import annotations
@@ -14,12 +15,16 @@ from typing import Any
 
 from benchmarks.quality.methods import COLUMNS, EQUAL, OURS, PAPER, RATES, measure
 from benchmarks.quality.sets import SEVEN
+from benchmarks.quality.stream_table import show_streams, stream_goals, stream_table
+from benchmarks.quality.streams import STREAMS
 from benchmarks.quality.table import Cell, cells, geometric, show
 from benchmarks.report import Goal, arguments, publish
 
 Table = dict[str, dict[str, Cell]]
 
 CLUSTERINGS, QUICK_CLUSTERINGS = 20, 2
+WINDOWS, QUICK_WINDOWS = (8192, 16), (4096, 6)  # their size, how many
+QUICK_STREAMS = ("drifting and abrupt",)
 
 
 def main() -> None:
@@ -35,7 +40,16 @@ def main() -> None:
         from benchmarks.quality.figure import draw  # noqa: PLC0415 - matplotlib, only where asked for
 
         draw(table, given.figure)
-    publish({"clusterings": clusterings, "rates": RATES, "sets": _plain(table)}, goals(table), given.json)
+    streams = QUICK_STREAMS if given.quick else tuple(STREAMS)
+    rows = stream_table(*(QUICK_WINDOWS if given.quick else WINDOWS), streams)
+    show_streams(rows)
+    result = {
+        "clusterings": clusterings,
+        "rates": RATES,
+        "sets": _plain(table),
+        "streams": [asdict(row) for row in rows],
+    }
+    publish(result, [*goals(table), *stream_goals(rows)], given.json)
 
 
 def batch_table(clusterings: int, columns: tuple[str, ...] = COLUMNS) -> Table:

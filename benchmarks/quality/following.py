@@ -1,0 +1,101 @@
+"""One stream followed by one sampler: what it asks, what comes back, and its exact error in every window."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.quality.sets import DataSet
+from benchmarks.quality.variance import pivotal_variance
+from stream_coreset import SensitivitySampler
+from stream_coreset.clusters import Clusters
+from stream_coreset.estimates import uniform_variance
+from stream_coreset.labels import LabelBuffer
+from stream_coreset.prediction import Prediction
+from stream_coreset.sampling import draw
+from stream_coreset.scores import known_spreads
+from stream_coreset.stream import AdaptedWindow, ClusterModel, WindowSampler
+from stream_coreset.surrogate import LabelledExamples, Surrogate, features
+
+__all__ = ["QUERIES", "Step", "follow"]
+
+Floats = NDArray[np.float64]
+
+QUERIES = 96
+N_CLUSTERS = 64
+HALF_LIFE = 10.0  # windows
+
+
+@dataclass(frozen=True)
+class Step:
+    """One window: variances relative to uniform of the same size, of ours and of uniform at s + queries."""
+
+    ours: float
+    more: float
+
+
+def follow(
+    windows: Iterable[DataSet], rate: float, *, surrogate: bool, returned: bool, seed: int = 0
+) -> list[Step]:
+    """Sample every window; ask 96 losses before each draw; `returned`: the drawn ones' losses come back."""
+    follower: _Follower | None = None
+    steps = []
+    for number, window in enumerate(windows):
+        follower = follower or _Follower(window.X.shape[1], rate, surrogate, returned, seed)
+        steps.append(follower.step(window, number))
+    return steps
+
+
+class _Follower:
+    def __init__(self, dimension: int, rate: float, surrogate: bool, returned: bool, seed: int) -> None:
+        self.sampler = SensitivitySampler(rate=rate)
+        self.windows = WindowSampler(self.sampler, n_clusters=N_CLUSTERS, dimension=dimension)
+        self.model = ClusterModel(n_clusters=N_CLUSTERS, dimension=dimension, half_life=200_000, seed=seed)
+        self.buffer = LabelBuffer(dimension, capacity=8_000, half_life=HALF_LIFE)
+        self.learns, self.returned = surrogate, returned
+        self.rng = np.random.default_rng(seed)
+
+    def step(self, data: DataSet, number: int) -> Step:
+        window = self.windows.adapt(data.X, self.rng)
+        self.model.merge(window.statistics)
+        self._ask(window, data, number)
+        clusters, examples = self._described(window, number)
+        sample = self.sampler.sample(
+            window.assignment, clusters, self.rng, predicted=self._predicted(window, clusters, examples, data)
+        )
+        if self.returned:
+            drawn = sample.indices
+            self.buffer.add(data.X[drawn], data.losses[drawn], sample.weights, number)
+        self.windows.update(self.model.publish(number))
+        n, s = len(data.X), sample.expected_size
+        assert sample.order is not None
+        uniform = uniform_variance(data.losses, s)
+        ours = pivotal_variance(data.losses, sample.scores, s, sample.order)
+        return Step(ours / uniform, uniform_variance(data.losses, min(s + QUERIES, n)) / uniform)
+
+    def _described(self, window: AdaptedWindow, number: int) -> tuple[Clusters, LabelledExamples]:
+        return self.buffer.describe(_versioned(window.clusters), number)
+
+    def _ask(self, window: AdaptedWindow, data: DataSet, number: int) -> None:
+        """A sample of its own, by the scores as known so far: asked, and known from then on."""
+        clusters, _ = self._described(window, number)
+        p = self.sampler.probabilities(window.assignment, clusters)
+        order = np.argsort(window.assignment.labels, kind="stable")
+        rows, weights, _ = draw(p, QUERIES, "pivotal", order, self.rng)
+        self.buffer.add(data.X[rows], data.losses[rows], weights, number)
+
+    def _predicted(
+        self, window: AdaptedWindow, clusters: Clusters, examples: LabelledExamples, data: DataSet
+    ) -> Prediction | None:
+        learned = Surrogate.fit(examples, seed=1) if self.learns else None
+        if learned is None:
+            return None
+        spreads = known_spreads(clusters, self.sampler.z)[window.assignment.labels]
+        return learned.predict(features(data.X, spreads, window.assignment.distances))
+
+
+def _versioned(clusters: Clusters) -> Clusters:
+    return replace(clusters, version=max(clusters.version, 1))
