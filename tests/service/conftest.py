@@ -15,6 +15,7 @@ import orjson
 import pytest
 import yaml
 from kafka import KafkaProducer
+from support.secured import Secured, secured_broker
 
 from consumers.audit import AuditReport, audit
 from consumers.reader import latest_publication, read_to_end
@@ -24,6 +25,16 @@ from consumers.topics import ensure_topics
 
 DIMENSION = 4
 DEADLINE = 60.0
+
+
+PARTS = ("sampler", "clusterer", "topics", "audit", "check", "trainer")  # and users of the secured broker
+
+
+@pytest.fixture(scope="package")
+def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
+    """A broker with TLS, logins and an authorizer; a user for each part, without any rights yet."""
+    with secured_broker(tmp_path_factory.mktemp("secured"), PARTS) as it:
+        yield it
 
 
 class Service:

@@ -14,7 +14,7 @@ import pytest
 from kafka import KafkaAdminClient, KafkaProducer
 from kafka.admin import NewTopic
 from structlog.testing import capture_logs
-from support.secured import ADMIN, Secured, acl, revoked, secured_broker
+from support.secured import ADMIN, Secured, acl, revoked
 
 from consumers.audit import audit
 from consumers.check import check
@@ -32,12 +32,6 @@ pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]
 PARTS: tuple[Part, ...] = ("sampler", "clusterer", "topics", "audit", "check", "trainer")
 ROLES = {"sampler": run_sampler, "clusterer": run_clusterer}
 DIMENSION = 4
-
-
-@pytest.fixture(scope="module")
-def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
-    with secured_broker(tmp_path_factory.mktemp("secured"), (*PARTS, "nobody")) as it:
-        yield it
 
 
 @pytest.fixture(scope="module")
