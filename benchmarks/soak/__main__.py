@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -132,27 +133,42 @@ def _watch(
 ) -> list[Reading]:
     """Read memory every second until all examples are processed; turn the slow-downs on and off."""
     began = moved = time.monotonic()
-    done, current = 0, None
+    done, current, turns = 0, None, _Turns()
     while done < examples:
         time.sleep(1.0)
         before, done = done, lead.progress.processed
         moved = time.monotonic() if done > before else moved
-        current = _turn(hardships, current, done / examples)
+        share = done / examples
+        due = next((one for one in hardships if one.begins <= share < one.ends), None)
+        current = turns.turn(current, due)
         watch.read(time.monotonic() - began, done, current.name if current else "")
         _say(watch.readings[-1])
         _require_well(service, lead, time.monotonic() - moved)
     return watch.readings
 
 
-def _turn(hardships: Sequence[Phase], current: Phase | None, share: float) -> Phase | None:
-    """Begin and end slow-downs as their stretch of the examples is reached; the one that is on."""
-    due = next((one for one in hardships if one.begins <= share < one.ends), None)
-    if current is not due:
+class _Turns:
+    """Turns slow-downs on and off, on a thread of its own: brokers that take long do not hold readings up."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(1)
+        self._last: Future[None] | None = None
+
+    def turn(self, current: Phase | None, due: Phase | None) -> Phase | None:
+        """Go from one to the other, where they differ and the last turn is done; the one that is on."""
+        if current is due or (self._last is not None and not self._last.done()):
+            return current
+        if self._last is not None:
+            self._last.result()
+        self._last = self._pool.submit(self._switch, current, due)
+        return due
+
+    @staticmethod
+    def _switch(current: Phase | None, due: Phase | None) -> None:
         if current is not None:
             current.off()
         if due is not None:
             due.on()
-    return due
 
 
 def _require_well(service: subprocess.Popen[bytes], lead: Lead, still: float) -> None:

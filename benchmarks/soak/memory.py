@@ -106,9 +106,7 @@ def growth(readings: Sequence[Reading], examples: int) -> dict[str, Growth]:
 def _growth(at: NDArray[np.float64], values: NDArray[np.float64], examples: int) -> Growth:
     early, late, after = values[(at >= 0.1) & (at < 0.2)], values[at >= 0.9], at >= 0.1
     if not (len(early) and len(late)):
-        raise SystemExit(
-            "whole tenths went by between two readings: run with more --examples, or a lower --rate"
-        )
+        raise SystemExit("a tenth went by between two readings: give more --examples, or a lower --rate")
     slope = np.polyfit(at[after] * examples / 1e6, values[after], 1)[0]
     return Growth(
         early=float(np.median(early)),
