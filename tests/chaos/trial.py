@@ -80,6 +80,7 @@ class Trial:
     until: str = ""
     aborted: int = 0
     _running: dict[str, Any] = field(default_factory=dict)
+    _ends: list[int] = field(default_factory=list)
 
     @property
     def stream(self) -> Stream:
@@ -108,7 +109,7 @@ class Trial:
                 "flush_seconds": 0.1,
                 "publish_seconds": 0.1,
             },
-            "session_timeout_seconds": 3.0,
+            "session_timeout_seconds": 5.0,
         }
 
     def start(self) -> None:
@@ -119,9 +120,10 @@ class Trial:
             self._fork("clusterer", "0", self.defect)
 
     def revive(self) -> None:
-        """Start again, without the defect, what has been killed."""
+        """Start again, without the defect, what has ended."""
         for member, process in list(self._running.items()):
-            if process.exitcode == -signal.SIGKILL:
+            if process.exitcode is not None:
+                self._ends.append(process.exitcode)
                 self._fork(*member.split(), None)
 
     def stop(self) -> None:
@@ -129,12 +131,11 @@ class Trial:
         for process in self._running.values():
             process.terminate()
 
-    def join(self) -> list[str]:
-        """Wait for the ends; what is wrong with them."""
+    def join(self) -> set[int | None]:
+        """Wait for the ends; all exit codes that there were."""
         for process in self._running.values():
             process.join(20)
-        codes = {member: process.exitcode for member, process in self._running.items()}
-        return [f"{member} ended with {code}" for member, code in codes.items() if code != 0]
+        return {*self._ends, *(process.exitcode for process in self._running.values())}
 
     def said(self) -> str:
         """The log of the first sampler."""

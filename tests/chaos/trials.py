@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Sequence
 from contextlib import closing
@@ -13,6 +14,7 @@ from chaos.checker.standing import ends, group_offsets
 from chaos.stream import Message
 from chaos.trial import Trial
 from kafka import KafkaAdminClient, KafkaProducer
+from kafka.errors import KafkaError
 
 from consumers.settings import load_settings
 from consumers.topics import planned
@@ -34,7 +36,10 @@ class _Half:
 
     def is_done(self, admin: Any) -> bool:
         stream = self.trial.stream
-        offsets = group_offsets(admin, stream.groups[:1])[stream.groups[0]]
+        try:
+            offsets = group_offsets(admin, stream.groups[:1])[stream.groups[0]]
+        except KafkaError:  # on a new broker, the first group has to wait for its coordinator
+            return False
         if any(offsets.get(partition, 0) < end for partition, end in self.ends.items()):
             return False
         if self.trial.until not in self.trial.said():
@@ -62,7 +67,8 @@ def run(trials: Sequence[Trial], seconds: float) -> list[str]:
             wrong += _wait(admin, _produce(servers, trials, half), time.monotonic() + seconds)
     for trial in trials:
         trial.stop()
-    return wrong + [f"{trial.name} ({trial.defect}): {said}" for trial in trials for said in trial.join()]
+    ended = {trial.defect: trial.join() - {0, -signal.SIGKILL} for trial in trials}
+    return wrong + [f"{defect}: a process ended with {codes}" for defect, codes in ended.items() if codes]
 
 
 def _make_topics(admin: Any, trials: Sequence[Trial]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -148,20 +147,14 @@ class Arrow:
         if table is None or self.stream.embedding not in table.column_names:
             one = np.zeros((1, self.stream.dimension))
             return Rows(one, np.array([False]), np.array([float(len(message.value or b""))]))
-        vectors = list(self._vectors(table))
-        sound = np.array([vector is not None for vector in vectors], bool)
-        none = np.zeros(self.stream.dimension)
-        values = np.array([none if one is None else one for one in vectors], np.float64)
-        return Rows(values.reshape(len(vectors), -1), sound, _row_bytes(message, table), table)
-
-    def _vectors(self, table: pa.Table) -> Iterator[NDArray[np.float64] | None]:
-        for scalar in table.column(self.stream.embedding):
-            values = scalar.values if scalar.is_valid else None
-            if values is None or len(values) != self.stream.dimension or values.null_count:
-                yield None
-                continue
-            vector = values.to_numpy(zero_copy_only=False).astype(np.float64)
-            yield vector if np.isfinite(vector).all() else None
+        column = table.column(self.stream.embedding).combine_chunks()
+        right = pc.fill_null(pc.list_value_length(column), -1).to_numpy() == self.stream.dimension
+        values = np.zeros((len(table), self.stream.dimension))
+        flat = column.filter(pa.array(right)).flatten().to_numpy(zero_copy_only=False)  # null becomes NaN
+        values[right] = flat.astype(np.float64).reshape(-1, self.stream.dimension)
+        sound = right & np.isfinite(values).all(axis=1)
+        values[~sound] = 0.0
+        return Rows(values, sound, _row_bytes(message, table), table)
 
     def drawn(self, message: Message) -> list[Drawn]:
         table = _table(message.value)
