@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 from chaos.harness import Fault, Harness
+from chaos.pace import slowness
 from chaos.report import as_json, goals, line, table
 
 from benchmarks.report import publish
@@ -22,7 +23,11 @@ def main() -> int:
     asked = _arguments()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # both end the faults, not the judgement
     directory = Path(tempfile.mkdtemp(prefix="stream-coreset-chaos-"))
-    print(f"seed {asked.seed}, {asked.nodes} node{'s'[: asked.nodes > 1]}, logs in {directory}", flush=True)
+    pace = f"time limits stretched {slowness():.1f} times"
+    print(
+        f"seed {asked.seed}, {asked.nodes} node{'s'[: asked.nodes > 1]}, {pace}, logs in {directory}",
+        flush=True,
+    )
     with (directory / "faults.jsonl").open("w", buffering=1) as log:
 
         def note(fault: Fault) -> None:

@@ -13,20 +13,31 @@ from chaos.brokers import Brokers
 from chaos.checker import Checker, Stream, Topics
 from chaos.endpoint import MODEL
 from chaos.fleet import Member
+from chaos.pace import scaled
 from chaos.stream import DIMENSION, Message, Producer, arrow_message, json_message
 from kafka import KafkaConsumer, TopicPartition
 
 from consumers.settings import Settings, load_settings
 
-__all__ = ["PARTITIONS", "SESSION_SECONDS", "TRANSACTION_SECONDS", "Deployment", "deployments"]
+__all__ = ["PARTITIONS", "Deployment", "deployments", "session_seconds", "transaction_seconds"]
 
 PARTITIONS = 4
-SESSION_SECONDS = 4.0
-TRANSACTION_SECONDS = 6.0
+_SESSION_SECONDS = 4.0
+_TRANSACTION_SECONDS = 6.0
 _MADE: dict[str, tuple[Callable[[int], Message], float, int]] = {  # message n, messages a second, samplers
     "json": (json_message, 150.0, 3),
     "arrow": (arrow_message, 8.0, 2),
 }
+
+
+def session_seconds() -> float:
+    """After which a member that is silent is out of its group."""
+    return scaled(_SESSION_SECONDS)
+
+
+def transaction_seconds() -> float:
+    """After which a transaction that nobody ends is aborted."""
+    return scaled(_TRANSACTION_SECONDS)
 
 
 @dataclass(frozen=True)
@@ -114,7 +125,7 @@ def _values(name: str, servers: str, endpoint: str, nodes: int) -> dict[str, Any
             "refresh_seconds": 0.5,
             "max_age_seconds": 3.0,
         },
-        "session_timeout_seconds": SESSION_SECONDS,
-        "transaction_timeout_seconds": TRANSACTION_SECONDS,
+        "session_timeout_seconds": session_seconds(),
+        "transaction_timeout_seconds": transaction_seconds(),
         "grace_seconds": 5.0,
     }

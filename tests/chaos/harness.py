@@ -14,6 +14,7 @@ from chaos.arena import Arena, Hit, build
 from chaos.checker import Report
 from chaos.deck import Card, deal
 from chaos.deployment import PARTITIONS
+from chaos.pace import scaled, slowness
 from chaos.processes import strike_at_point, strike_process
 from chaos.surroundings import strike_broker, strike_endpoint, strike_network
 from chaos.watch import Watch
@@ -27,11 +28,11 @@ _STRIKES = {
     "endpoint": strike_endpoint,
     "point": strike_at_point,
 }
-_BEGIN_SECONDS = 120.0  # within which every partition must be served at first
+_BEGIN_SECONDS = 60.0  # within which every partition must be served at first
 _FLOWS_SECONDS = 1.5  # since the last window was committed
-_STALL_SECONDS = 60.0  # unserved for so long under fire: no more faults until it flows again ...
-_HANG_SECONDS = 120.0  # ... which it must within this, or it hangs
-_END_SECONDS = 120.0  # within which everything produced must be processed
+_STALL_SECONDS = 40.0  # unserved for so long under fire: no more faults until it flows again ...
+_HANG_SECONDS = 60.0  # ... which it must within this, or it hangs
+_END_SECONDS = 60.0  # within which everything produced must be processed
 _STOP_SECONDS = 15.0
 _CHECK_SECONDS = 120.0
 _PATIENCE = 4.0  # seconds for the next window after a fault; then the next fault comes all the same
@@ -67,6 +68,7 @@ class Outcome:
     swallowed: int = 0
     peak_mb: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
+    slowness: float = 1.0
     interrupted: bool = False
 
 
@@ -123,7 +125,7 @@ class Harness:
             self._calm_down()
             self._stop()
             self._judge()
-        self._outcome.seconds = time.monotonic() - began
+        self._outcome.seconds, self._outcome.slowness = time.monotonic() - began, slowness()
         return self._outcome
 
     @contextmanager
@@ -142,8 +144,8 @@ class Harness:
             for member in one.members():
                 arena.fleet.start(member)
         moment = time.time()
-        if not arena.agenda.wait(lambda: self._all_served(moment), _BEGIN_SECONDS):
-            arena.find(f"not every partition was served within {_BEGIN_SECONDS:.0f} s of the start")
+        if not arena.agenda.wait(lambda: self._all_served(moment), scaled(_BEGIN_SECONDS)):
+            arena.find(f"not every partition was served within {scaled(_BEGIN_SECONDS):.0f} s of the start")
         self._say(f"every partition is served {time.time() - moment:.1f} s after the start; open fire")
 
     def _all_served(self, moment: float) -> bool:
@@ -177,21 +179,23 @@ class Harness:
             self._let_flow(fault)
 
     def _flowing(self, deployment: str) -> bool:
-        return min(self._watch.unserved(deployment, PARTITIONS, time.time()).values()) < _FLOWS_SECONDS
+        return min(self._watch.unserved(deployment, PARTITIONS, time.time()).values()) < scaled(
+            _FLOWS_SECONDS
+        )
 
     def _let_flow(self, fault: Fault) -> None:
         """A short pause, and a chance for a window; a stall ends the fire until it flows again."""
         arena = self._arena_now
         arena.agenda.wait(lambda: False, self._rng.uniform(*_PAUSE))
-        arena.agenda.wait(lambda: self._flowed(fault), _PATIENCE)
+        arena.agenda.wait(lambda: self._flowed(fault), scaled(_PATIENCE))
         if self._nodes == 1:  # nothing can happen to processes that wait for their only broker
-            arena.agenda.wait(lambda: not arena.brokers.down, _STALL_SECONDS)
+            arena.agenda.wait(lambda: not arena.brokers.down, scaled(_STALL_SECONDS))
         unserved = self._unserved()
         self._say(
             f"{fault.number:4} {fault.card.kind} -> {fault.hit.target}"
             f" | {len(self._watch.served)} windows, unserved for at most {max(unserved.values()):.1f} s"
         )
-        if max(unserved.values()) > _STALL_SECONDS:
+        if max(unserved.values()) > scaled(_STALL_SECONDS):
             self._outwait_stall(fault, unserved)
 
     def _flowed(self, fault: Fault) -> bool:
@@ -209,14 +213,16 @@ class Harness:
 
     def _outwait_stall(self, fault: Fault, unserved: dict[str, float]) -> None:
         arena = self._arena_now
-        where = ", ".join(name for name, seconds in unserved.items() if seconds > _STALL_SECONDS)
-        self._say(f"     {where} unserved for more than {_STALL_SECONDS:.0f} s: cease fire")
+        where = ", ".join(name for name, seconds in unserved.items() if seconds > scaled(_STALL_SECONDS))
+        self._say(f"     {where} unserved for more than {scaled(_STALL_SECONDS):.0f} s: cease fire")
         moment = time.time()
-        arena.agenda.finish(_HANG_SECONDS)
-        if arena.agenda.wait(lambda: max(self._unserved().values()) < _STALL_SECONDS, _HANG_SECONDS):
+        arena.agenda.finish(scaled(_HANG_SECONDS))
+        if arena.agenda.wait(
+            lambda: max(self._unserved().values()) < scaled(_STALL_SECONDS), scaled(_HANG_SECONDS)
+        ):
             self._outcome.stalls.append(max(unserved.values()) + time.time() - moment)
             return
-        stuck = [name for name, seconds in self._unserved().items() if seconds > _STALL_SECONDS]
+        stuck = [name for name, seconds in self._unserved().items() if seconds > scaled(_STALL_SECONDS)]
         arena.find(
             f"{', '.join(stuck)} hung: not served for {max(self._unserved().values()):.0f} s although the "
             f"faults had ended, the last one being {fault.number} ({fault.card.kind} -> {fault.hit.target})"
@@ -227,11 +233,13 @@ class Harness:
             for member in arena.fleet.select(name):
                 arena.fleet.kill(member)
                 arena.fleet.start(member)
-        arena.agenda.wait(lambda: max(self._unserved().values()) < _STALL_SECONDS, _HANG_SECONDS)
+        arena.agenda.wait(
+            lambda: max(self._unserved().values()) < scaled(_STALL_SECONDS), scaled(_HANG_SECONDS)
+        )
 
     def _calm_down(self) -> None:
         arena = self._arena_now
-        if not arena.agenda.finish(_HANG_SECONDS):
+        if not arena.agenda.finish(scaled(_HANG_SECONDS)):
             arena.find("the harness itself failed: a fault did not end")
         arena.proxy.heal()
         arena.endpoint.ailment = None
@@ -247,8 +255,8 @@ class Harness:
             left.update({k: v for one in arena.deployments for k, v in one.behind().items()})
             return not left
 
-        if not arena.agenda.wait(done, _END_SECONDS):
-            arena.find(f"not processed within {_END_SECONDS:.0f} s of the end: {left}")
+        if not arena.agenda.wait(done, scaled(_END_SECONDS)):
+            arena.find(f"not processed within {scaled(_END_SECONDS):.0f} s of the end: {left}")
             for one in arena.deployments:
                 arena.fleet.dump_stacks(one.name)
             time.sleep(1)
@@ -259,14 +267,16 @@ class Harness:
         arena = self._arena_now
         for member in list(arena.fleet.members):
             arena.fleet.terminate(member)
-        if not arena.agenda.wait(lambda: not any(one.alive for one in arena.fleet.members), _STOP_SECONDS):
+        if not arena.agenda.wait(
+            lambda: not any(one.alive for one in arena.fleet.members), scaled(_STOP_SECONDS)
+        ):
             late = [member.name for member in arena.fleet.members if member.alive]
-            arena.find(f"did not end within {_STOP_SECONDS:.0f} s of SIGTERM: {', '.join(late)}")
+            arena.find(f"did not end within {scaled(_STOP_SECONDS):.0f} s of SIGTERM: {', '.join(late)}")
 
     def _judge(self) -> None:
         arena, outcome = self._arena_now, self._outcome
         for one in arena.deployments:
-            report = one.checker.finish(_CHECK_SECONDS)
+            report = one.checker.finish(scaled(_CHECK_SECONDS))
             outcome.reports[one.name] = report
             arena.findings += [f"{one.name}: {finding}" for finding in report.findings]
         if arena.endpoint.swallowed > _SWALLOWED_LIMIT:

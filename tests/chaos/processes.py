@@ -7,18 +7,23 @@ from collections.abc import Callable, Sequence
 
 from chaos.arena import Arena, Hit
 from chaos.deck import Card
-from chaos.deployment import SESSION_SECONDS, TRANSACTION_SECONDS
+from chaos.deployment import session_seconds, transaction_seconds
 from chaos.fleet import CRASHED, Member
+from chaos.pace import scaled
 from chaos.surroundings import brokers_ready, kill_node
 
 __all__ = ["strike_at_point", "strike_process"]
 
 _BRIEF = (0.0, 2.0)  # seconds until what was killed starts again
-_BEYOND_SESSION = (SESSION_SECONDS + 1, SESSION_SECONDS + 3)
+_BEYOND_SESSION = (1.2, 1.7)  # sessions
 _TO_END = 15.0  # seconds within which a process must end when asked to
-_TO_BE_FENCED = 60.0  # seconds within which a zombie must notice its successor, also while brokers recover
+_TO_BE_FENCED = 30.0  # seconds within which a zombie must notice its successor, also while brokers recover
 _TO_FLOW = 30.0  # seconds for windows to be committed again, before a point can be reached
 _TO_REACH = 8.0  # seconds within which a point must be reached
+
+
+def _beyond_session(arena: Arena) -> float:
+    return arena.rng.uniform(*_BEYOND_SESSION) * session_seconds()
 
 
 def _killed(arena: Arena, member: Member) -> None:
@@ -28,7 +33,7 @@ def _killed(arena: Arena, member: Member) -> None:
 
 def _zombie(arena: Arena, member: Member) -> None:
     arena.fleet.freeze(member)
-    arena.agenda.later(arena.rng.uniform(*_BEYOND_SESSION), lambda: arena.fleet.thaw(member))
+    arena.agenda.later(_beyond_session(arena), lambda: arena.fleet.thaw(member))
 
 
 def _succeeded_zombie(arena: Arena, member: Member) -> None:
@@ -40,9 +45,9 @@ def _succeeded_zombie(arena: Arena, member: Member) -> None:
     def wake() -> None:
         arena.fleet.thaw(zombie)
         zombie.expected = {1}  # after a sentence that says who has taken over
-        _must_end(arena, zombie, _TO_BE_FENCED, f"{zombie.name} goes on though its successor runs")
+        _must_end(arena, zombie, scaled(_TO_BE_FENCED), f"{zombie.name} goes on though its successor runs")
 
-    arena.agenda.later(arena.rng.uniform(*_BEYOND_SESSION), wake)
+    arena.agenda.later(_beyond_session(arena), wake)
 
 
 def _guest(arena: Arena, member: Member) -> None:
@@ -86,7 +91,7 @@ def strike_at_point(arena: Arena, card: Card) -> Hit | None:
     deployment = arena.rng.choice(arena.deployments).name
     role = arena.rng.choice(("sampler", "sampler", "clusterer"))
     node = 0
-    if not arena.agenda.wait(lambda: arena.flowing(deployment), _TO_FLOW):
+    if not arena.agenda.wait(lambda: arena.flowing(deployment), scaled(_TO_FLOW)):
         return None
     if card.what == "broker killed":
         if not brokers_ready(arena):
@@ -125,7 +130,7 @@ def _await(arena: Arena, members: Sequence[Member], point: str) -> Member | None
         reached.extend([] if pid is None else [pid])
         return bool(reached)
 
-    arena.agenda.wait(has_come, _TO_REACH)
+    arena.agenda.wait(has_come, scaled(_TO_REACH))
     arena.director.arm(by_pid, "")
     return by_pid.get(reached[0]) if reached else None
 
@@ -137,12 +142,12 @@ def _act(arena: Arena, card: Card, member: Member, node: int) -> None:
         _start_soon(arena, member)
     elif order == "stop":
         member.frozen = True
-        arena.agenda.later(arena.rng.uniform(*_BEYOND_SESSION), lambda: arena.fleet.thaw(member))
+        arena.agenda.later(_beyond_session(arena), lambda: arena.fleet.thaw(member))
     elif order == "raise" and card.point.endswith("apply"):
         member.expected = {CRASHED}  # a mistake of our own, which a supervisor answers with another start
         _start_soon(arena, member)
     elif order == "sleep":
-        order = f"sleep {arena.rng.choice((1.0, TRANSACTION_SECONDS + 1))}"
+        order = f"sleep {arena.rng.choice((1.0, transaction_seconds() + 1))}"
     elif order == "broker killed":
         kill_node(arena, node)
         order = "go"
@@ -151,7 +156,7 @@ def _act(arena: Arena, card: Card, member: Member, node: int) -> None:
 
 def _start_soon(arena: Arena, member: Member) -> None:
     """Start it again a moment after it has ended."""
-    deadline = time.monotonic() + _TO_END
+    deadline = time.monotonic() + scaled(_TO_END)
 
     def again() -> None:
         if not member.alive:
@@ -159,7 +164,7 @@ def _start_soon(arena: Arena, member: Member) -> None:
         elif time.monotonic() < deadline:
             arena.agenda.later(0.2, again)
         else:
-            arena.find(f"{member.name} did not end within {_TO_END:.0f} s; see {member.log}")
+            arena.find(f"{member.name} did not end within {scaled(_TO_END):.0f} s; see {member.log}")
             arena.fleet.kill(member)
             arena.fleet.start(member)
 
@@ -168,7 +173,7 @@ def _start_soon(arena: Arena, member: Member) -> None:
 
 def _ask_to_end(arena: Arena, member: Member) -> None:
     arena.fleet.terminate(member)
-    _must_end(arena, member, _TO_END, f"{member.name} did not end when asked to")
+    _must_end(arena, member, scaled(_TO_END), f"{member.name} did not end when asked to")
 
 
 def _must_end(arena: Arena, member: Member, seconds: float, sentence: str) -> None:

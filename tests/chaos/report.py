@@ -63,6 +63,7 @@ def as_json(outcome: Outcome, seed: int, nodes: int) -> dict[str, Any]:
         "seed": seed,
         "nodes": nodes,
         "commit": _commit(),
+        "slowness": round(outcome.slowness, 2),
         "duration_s": round(outcome.seconds, 1),
         "examples_produced": outcome.examples,
         "checked": dict(counts),

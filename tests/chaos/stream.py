@@ -114,7 +114,7 @@ class Producer:
         if producer is not None:
             with suppress(kafka_errors.KafkaError):
                 producer.flush(30)
-            producer.close(5)
+                producer.close(5)
 
     def _flow(self, producer: Any) -> None:
         began, first = time.monotonic(), self.messages

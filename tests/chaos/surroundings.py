@@ -8,6 +8,7 @@ import time
 from chaos.arena import Arena, Hit
 from chaos.deck import Card
 from chaos.deployment import PARTITIONS
+from chaos.pace import scaled
 
 from consumers.errors import BrokerError
 
@@ -22,10 +23,10 @@ _WHOLE_SECONDS = 60.0
 
 def brokers_ready(arena: Arena) -> bool:
     """Wait until every node runs with every replica in sync: two outages at once are the test's doing."""
-    if arena.agenda.wait(arena.brokers.whole, _WHOLE_SECONDS):
+    if arena.agenda.wait(arena.brokers.whole, scaled(_WHOLE_SECONDS)):
         return True
     arena.find(
-        f"the brokers were not whole again within {_WHOLE_SECONDS:.0f} s: the run says less than it should"
+        f"the brokers were not whole again within {scaled(_WHOLE_SECONDS):.0f} s: the run says less than it should"
     )
     return False
 

@@ -40,6 +40,7 @@ class Watch:
         self._servers = servers.split(",")
         self._ledgers = dict(ledgers)
         self._positions = dict.fromkeys((TopicPartition(topic, 0) for topic in ledgers), 0)
+        self._began = time.time()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
         self.served: list[Served] = []  # only ever appended to
@@ -68,7 +69,7 @@ class Watch:
         return None
 
     def unserved(self, deployment: str, partitions: int, now: float) -> dict[int, float]:
-        """By partition: seconds since a window of it was committed."""
+        """By partition: seconds since a window of it was committed, or since the watch began."""
         last: dict[int, float] = {}
         for one in reversed(self.served):
             if one.deployment == deployment:
@@ -76,7 +77,7 @@ class Watch:
                     last.setdefault(partition, one.seen)
                 if len(last) == partitions:
                     break
-        return {partition: now - last.get(partition, 0.0) for partition in range(partitions)}
+        return {partition: now - last.get(partition, self._began) for partition in range(partitions)}
 
     def _after(self, deployment: str, moment: float) -> list[Served]:
         found = []
