@@ -11,7 +11,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from chaos.harness import Fault, Harness
+from chaos.harness import Harness
+from chaos.outcome import Fault
 from chaos.pace import slowness
 from chaos.report import as_json, goals, line, table
 
@@ -23,11 +24,8 @@ def main() -> int:
     asked = _arguments()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # both end the faults, not the judgement
     directory = Path(tempfile.mkdtemp(prefix="stream-coreset-chaos-"))
-    pace = f"time limits stretched {slowness():.1f} times"
-    print(
-        f"seed {asked.seed}, {asked.nodes} node{'s'[: asked.nodes > 1]}, {pace}, logs in {directory}",
-        flush=True,
-    )
+    print(f"seed {asked.seed}, nodes {asked.nodes}, logs in {directory}", flush=True)
+    print(f"time limits are stretched {slowness():.1f} times: this machine is that slow now", flush=True)
     with (directory / "faults.jsonl").open("w", buffering=1) as log:
 
         def note(fault: Fault) -> None:

@@ -8,7 +8,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from chaos.harness import Fault, Outcome
+from chaos.outcome import Fault, Outcome
 from chaos.points import POINTS
 
 from benchmarks.report import Goal

@@ -23,11 +23,10 @@ _WHOLE_SECONDS = 60.0
 
 def brokers_ready(arena: Arena) -> bool:
     """Wait until every node runs with every replica in sync: two outages at once are the test's doing."""
-    if arena.agenda.wait(arena.brokers.whole, scaled(_WHOLE_SECONDS)):
+    seconds = scaled(_WHOLE_SECONDS)
+    if arena.agenda.wait(arena.brokers.whole, seconds):
         return True
-    arena.find(
-        f"the brokers were not whole again within {scaled(_WHOLE_SECONDS):.0f} s: the run says less than it should"
-    )
+    arena.find(f"the brokers were not whole again within {seconds:.0f} s: the run says less than it should")
     return False
 
 
