@@ -11,7 +11,7 @@ from kafka.coordinator.assignors.range import RangePartitionAssignor
 from kafka.coordinator.base import MemberState
 from kafka.net.transport import KafkaSSLTransport, KafkaTCPTransport
 
-from consumers.credentials import Hidden, credentials, verify_files
+from consumers.credentials import Hidden, credentials, verify
 from consumers.errors import ServiceError
 from consumers.settings import Settings
 
@@ -71,7 +71,7 @@ def _connection(settings: Settings, kind: type[Any]) -> dict[str, Any]:
         **credentials(settings.kafka),
         **_passed_through(settings, kind),
     }
-    verify_files(options)
+    verify(options)
     return options
 
 

@@ -10,8 +10,9 @@ from typing import Any
 from consumers.errors import ServiceError
 from consumers.sections import Kafka
 
-__all__ = ["Hidden", "credentials", "explain_refusal", "verify_files"]
+__all__ = ["Hidden", "credentials", "explain_refusal", "verify"]
 
+_WITH_PASSWORD = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 _FILES = ("ssl_cafile", "ssl_certfile", "ssl_keyfile", "ssl_crlfile")
 # What the client's log says when waiting will not help, and what then has to be mended.
 _REFUSALS = {
@@ -66,17 +67,24 @@ def _path(path: Path | None) -> str | None:
     return None if path is None else str(path)
 
 
-def verify_files(options: Mapping[str, Any]) -> None:
-    """Load the PEM files that the options of a client name, as the client will at every connection.
+def verify(options: Mapping[str, Any]) -> None:
+    """Look at what the options of a client bring to log in, and load the PEM files that they name.
 
     Raises
     ------
     ServiceError
-        When one cannot be used: the client would only say that the brokers are lost, and for a missing
-        passphrase it would ask the terminal.
+        When something is missing or cannot be used: the client would only say that the brokers are lost, and
+        for a missing passphrase it would ask the terminal.
     """
-    if not options["security_protocol"].endswith("SSL"):
-        return
+    protocol, mechanism = options["security_protocol"], options.get("sasl_mechanism")
+    login = options.get("sasl_plain_username"), options.get("sasl_plain_password")
+    if protocol.startswith("SASL") and mechanism in _WITH_PASSWORD and None in login:
+        raise ServiceError(f"{mechanism} needs kafka.sasl_username and kafka.sasl_password_file.")
+    if protocol.endswith("SSL"):
+        _verify_files(options)
+
+
+def _verify_files(options: Mapping[str, Any]) -> None:
     for option in _FILES:
         _read(option, options.get(option))
     context, passphrase = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), options.get("ssl_password") or ""

@@ -32,7 +32,6 @@ __all__ = [
     "Window",
 ]
 
-_WITH_PASSWORD = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Whole = Annotated[int, Field(le=2**31 - 1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -80,16 +79,7 @@ class Kafka(_Section):
             raise ValueError(f"security_protocol {self.security_protocol} needs a sasl_mechanism")
         if "@" in self.bootstrap_servers:
             raise ValueError("bootstrap_servers takes no user name or password; see sasl_username")
-        if self.sasl_mechanism in _WITH_PASSWORD and not self._has_login():
-            raise ValueError(
-                f"sasl_mechanism {self.sasl_mechanism} needs sasl_username and sasl_password_file"
-            )
         return self
-
-    def _has_login(self) -> bool:
-        named = self.sasl_username or self.options.get("sasl_plain_username")
-        secrets = (self.sasl_password, self.sasl_password_file, self.options.get("sasl_plain_password"))
-        return bool(named) and any(one is not None for one in secrets)
 
     def password(self) -> str | None:
         """The password, from the setting or its file; None without one."""

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 import pytest
 import trustme
@@ -10,7 +9,7 @@ from kafka.net.transport import KafkaTCPTransport
 
 from consumers import clients
 from consumers.connecting import mended_by_a_person
-from consumers.credentials import credentials, explain_refusal, verify_files
+from consumers.credentials import credentials, explain_refusal, verify
 from consumers.errors import BrokerError, ServiceError
 from consumers.sections import Kafka
 
@@ -34,22 +33,10 @@ def test_options_that_are_logged_do_not_show_secrets(caplog: pytest.LogCaptureFi
     assert "hush" not in caplog.text + repr(options) + str(options) + f"{options}"
 
 
-@pytest.mark.parametrize(
-    "mistake",
-    [
-        {"sasl_username": "me"},
-        {"sasl_password": "x"},
-        {"options": {"sasl_plain_username": "me"}},
-    ],
-)
-def test_a_login_without_a_name_or_password_is_refused(mistake: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="needs sasl_username and sasl_password_file"):
-        Kafka(security_protocol="SASL_SSL", sasl_mechanism="PLAIN", **mistake)
-
-
-def test_a_login_may_also_be_in_the_options() -> None:
-    options = {"sasl_plain_username": "me", "sasl_plain_password": "x"}
-    assert Kafka(security_protocol="SASL_SSL", sasl_mechanism="PLAIN", options=options).password() is None
+@pytest.mark.parametrize("given", [{"sasl_plain_username": "me"}, {"sasl_plain_password": "x"}, {}])
+def test_a_login_without_a_name_or_password_is_refused(given: dict[str, str]) -> None:
+    with pytest.raises(ServiceError, match=r"PLAIN needs kafka\.sasl_username and kafka\.sasl_password_file"):
+        verify({"security_protocol": "SASL_PLAINTEXT", "sasl_mechanism": "PLAIN", **given})
 
 
 def test_keys_that_do_not_fit_their_certificate(tmp_path) -> None:
@@ -63,7 +50,7 @@ def test_keys_that_do_not_fit_their_certificate(tmp_path) -> None:
         "ssl_keyfile": str(tmp_path / "other.key"),
     }
     with pytest.raises(ServiceError, match="does not hold the key of the certificate"):
-        verify_files(options)
+        verify(options)
 
 
 def test_what_does_not_speak_of_a_refusal_may_pass_by_itself() -> None:

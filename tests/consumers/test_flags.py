@@ -61,3 +61,10 @@ def test_secrets_are_no_flags(capsys: pytest.CaptureFixture[str]) -> None:
 def test_options_must_be_json(text: str) -> None:
     with pytest.raises(SettingsError, match=r"kafka.options: give a JSON object"):
         read_settings(parsed("--input.dimension", "3", "--kafka.options", text))
+
+
+@pytest.mark.parametrize("option", ["ssl_password", "sasl_plain_password", "proxy_url", "socks5_proxy"])
+def test_options_that_may_be_secrets_are_refused_on_the_command_line(option: str) -> None:
+    with pytest.raises(SettingsError, match="everybody on this machine sees command lines") as caught:
+        read_settings(parsed("--input.dimension=2", f'--kafka.options={{"{option}": "hush"}}'))
+    assert "hush" not in str(caught.value)

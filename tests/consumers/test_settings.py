@@ -152,6 +152,27 @@ def test_secrets_are_never_shown(tmp_path: Path) -> None:
     assert "hush" not in refusal(input=INPUT, kafka={"sasl_password": ["hush"]})
 
 
+@pytest.mark.parametrize(
+    "text", ['"hush', "hush: hush", "*hush", "!hush hush", "{hush", "[hush", "\x07hush", "%hush"]
+)
+def test_a_file_that_is_not_yaml_shows_no_secret(tmp_path: Path, text: str) -> None:
+    said = refusal(written(tmp_path, f"kafka:\n  sasl_password: {text}\n"))
+    assert "hush" not in said
+
+
+@pytest.mark.parametrize("name", ["KAFKA", "KAFKA__OPTIONS", "SAMPLING"])
+def test_an_environment_that_is_not_json_shows_no_secret(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"STREAM_CORESET_{name}", '{"seed": "hush')
+    said = refusal(input=INPUT)
+    assert "give JSON" in said
+    assert "hush" not in said
+
+
+def test_the_address_of_the_brokers_is_no_place_for_secrets() -> None:
+    said = refusal(input=INPUT, kafka={"bootstrap_servers": "me:hush@broker:9092"})
+    assert said == "settings: kafka: bootstrap_servers takes no user name or password; see sasl_username"
+
+
 def test_secrets_come_from_files(tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text("hush\n")

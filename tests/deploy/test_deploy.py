@@ -337,3 +337,29 @@ def test_grafana_finds_its_dashboards() -> None:
     folder = provider["options"]["path"]
     home = SERVICES["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
     assert (ROOT / mounted[folder] / Path(home).relative_to(folder)).exists()
+
+
+# --- the secured example
+
+
+def test_the_secured_example_trusts_nobody() -> None:
+    config = DEPLOY / "stream-coreset.secured.yaml"
+    settings = load_settings(config)
+    assert settings.kafka.security_protocol == "SASL_SSL"
+    assert str(settings.endpoint.url).startswith("https://")
+    assert settings.endpoint.token_file
+    assert settings.sampling.seed_file
+    assert settings.monitoring.host == "127.0.0.1"
+    assert settings.kafka.sasl_username is None, "each role has its own, given where it is started"
+
+
+def test_its_commands_and_flags_exist(capsys: pytest.CaptureFixture[str]) -> None:
+    text = (DEPLOY / "stream-coreset.secured.yaml").read_text()
+    commands = set(re.findall(r"stream-coreset (\w+) ", text))
+    flags = set(re.findall(r"(--[a-z]+[._a-z]*) ", text))
+    assert commands >= {"topics", "sampler", "clusterer", "check"}
+    for command in commands:
+        with pytest.raises(SystemExit):
+            cli.main([command, "--help"])
+        said = capsys.readouterr().out
+        assert all(flag in said for flag in flags - {"--role"})
