@@ -22,11 +22,11 @@ from stream_coreset.surrogate import LabelledExamples, Surrogate, features
 
 __all__ = ["QUERIES", "Step", "follow"]
 
-Floats = NDArray[np.float64]
+Int = NDArray[np.int64]
 
 QUERIES = 96
 N_CLUSTERS = 64
-HALF_LIFE = 10.0  # windows
+HALF_LIFE = 4.0  # windows
 
 
 @dataclass(frozen=True)
@@ -61,11 +61,12 @@ class _Follower:
     def step(self, data: DataSet, number: int) -> Step:
         window = self.windows.adapt(data.X, self.rng)
         self.model.merge(window.statistics)
-        self._ask(window, data, number)
+        asked = self._ask(window, data, number)
         clusters, examples = self._described(window, number)
-        sample = self.sampler.sample(
-            window.assignment, clusters, self.rng, predicted=self._predicted(window, clusters, examples, data)
-        )
+        predicted = self._predicted(window, clusters, examples, data)
+        if predicted is not None:
+            predicted = predicted.with_known(asked, data.losses[asked])
+        sample = self.sampler.sample(window.assignment, clusters, self.rng, predicted=predicted)
         if self.returned:
             drawn = sample.indices
             self.buffer.add(data.X[drawn], data.losses[drawn], sample.weights, number)
@@ -79,13 +80,22 @@ class _Follower:
     def _described(self, window: AdaptedWindow, number: int) -> tuple[Clusters, LabelledExamples]:
         return self.buffer.describe(_versioned(window.clusters), number)
 
-    def _ask(self, window: AdaptedWindow, data: DataSet, number: int) -> None:
-        """A sample of its own, by the scores as known so far: asked, and known from then on."""
+    def _ask(self, window: AdaptedWindow, data: DataSet, number: int) -> Int:
+        """Rows to ask: one of every cluster of which nothing is known, then a sample by the scores."""
         clusters, _ = self._described(window, number)
+        labels, distances = window.assignment.labels, window.assignment.distances
+        nearest = np.lexsort((distances, labels))
+        _, first = np.unique(labels[nearest], return_index=True)
+        new = nearest[first]
+        new = new[np.isnan(clusters.losses[labels[new]])][:QUERIES]
         p = self.sampler.probabilities(window.assignment, clusters)
-        order = np.argsort(window.assignment.labels, kind="stable")
-        rows, weights, _ = draw(p, QUERIES, "pivotal", order, self.rng)
-        self.buffer.add(data.X[rows], data.losses[rows], weights, number)
+        p[new] = 0.0
+        rows, weights, _ = draw(p, QUERIES - len(new), "pivotal", np.argsort(labels, kind="stable"), self.rng)
+        asked = np.concatenate([new, rows])
+        self.buffer.add(
+            data.X[asked], data.losses[asked], np.concatenate([np.ones(len(new)), weights]), number
+        )
+        return asked
 
     def _predicted(
         self, window: AdaptedWindow, clusters: Clusters, examples: LabelledExamples, data: DataSet
