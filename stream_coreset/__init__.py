@@ -9,19 +9,25 @@ from __future__ import annotations
 from stream_coreset.clusters import Clusters
 from stream_coreset.coreset import StreamingCoreset
 from stream_coreset.kmeans import Assignment, MiniBatchKMeans, WeightedPoints
+from stream_coreset.labels import LabelBuffer
 from stream_coreset.limits import Limits
+from stream_coreset.prediction import Prediction
 from stream_coreset.selection import Coreset, select
 from stream_coreset.sensitivity import Sample, SensitivitySampler
+from stream_coreset.surrogate import Surrogate
 
 __all__ = [
     "Assignment",
     "Clusters",
     "Coreset",
+    "LabelBuffer",
     "Limits",
     "MiniBatchKMeans",
+    "Prediction",
     "Sample",
     "SensitivitySampler",
     "StreamingCoreset",
+    "Surrogate",
     "WeightedPoints",
     "select",
 ]
