@@ -9,10 +9,20 @@ import numpy as np
 import orjson
 import pyarrow as pa
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from consumers import ipc
 
-__all__ = ["FORMAT", "MAX_NORM", "RecordError", "pack_points", "points_type", "read_table", "unpack_points"]
+__all__ = [
+    "FORMAT",
+    "MAX_NORM",
+    "RecordError",
+    "first_mistake",
+    "pack_points",
+    "points_type",
+    "read_table",
+    "unpack_points",
+]
 
 FORMAT = 1
 MAX_CHUNK = 900_000
@@ -56,8 +66,10 @@ def unpack_points(
     column: pa.ChunkedArray, offset: NDArray[np.float32], scale: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     """Return the points (k, d) as float32; RecordError where one is not finite or far too large."""
-    flat = column.combine_chunks().flatten().to_numpy(zero_copy_only=False).astype(np.float64)
-    points: NDArray[np.float64] = flat.reshape(len(column), len(offset)) * scale + offset
+    packed = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    with np.errstate(invalid="ignore"):  # NaN and infinite: refused below
+        flat = packed.astype(np.float64).reshape(len(column), len(offset))
+        points: NDArray[np.float64] = flat * scale + offset
     if not np.all(np.abs(points) <= MAX_NORM):
         raise RecordError("a point is not finite or too large")
     return points.astype(np.float32)
@@ -108,6 +120,13 @@ def _read_metadata(
     if not np.all(scale > 0):
         raise RecordError("a scale that is not positive")
     return head, offset, scale
+
+
+def first_mistake(error: ValidationError) -> str:
+    """Say what is wrong with a JSON record, and where; keys may be anything, and long."""
+    detail = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    where = ".".join(repr(part)[1:-1] if isinstance(part, str) else str(part) for part in detail["loc"])
+    return f"{where[:100]}: {detail['msg']}" if where else detail["msg"]
 
 
 def _vector(data: bytes, dimension: int) -> NDArray[np.float32]:

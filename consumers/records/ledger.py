@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import orjson
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
-from consumers.records.format import RecordError
+from consumers.records.format import RecordError, first_mistake
 
 __all__ = ["LedgerEntry", "Range", "emitted_digest", "parse_source", "source_id", "window_id"]
 
@@ -115,20 +115,13 @@ class LedgerEntry:
             raise RecordError("ledger entry: empty or too large")
         try:
             entry = _ADAPTER.validate_json(value, strict=True)
-        except (ValidationError, ValueError) as error:
-            raise RecordError(f"ledger entry: {_first(error)}") from None
+        except ValidationError as error:
+            raise RecordError(f"ledger entry: {first_mistake(error)}") from None
         _check_ranges(entry)
         return entry
 
 
 _ADAPTER: TypeAdapter[LedgerEntry] = TypeAdapter(LedgerEntry)
-
-
-def _first(error: Exception) -> str:
-    if not isinstance(error, ValidationError):
-        return str(error)
-    detail = error.errors(include_url=False, include_input=False)[0]
-    return f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}"
 
 
 def _check_ranges(entry: LedgerEntry) -> None:

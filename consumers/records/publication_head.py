@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import orjson
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
-from consumers.records.format import RecordError
+from consumers.records.format import RecordError, first_mistake
 
 __all__ = ["HEAD_KEY", "MAX_WANTED", "Head", "chunk_key", "chunk_number"]
 
@@ -69,9 +69,7 @@ class Head:
         try:
             return _ADAPTER.validate_json(value, strict=True)
         except ValidationError as error:
-            detail = error.errors(include_url=False, include_input=False)[0]
-            where = ".".join(map(str, detail["loc"]))
-            raise RecordError(f"head of clusters: {where}: {detail['msg']}") from None
+            raise RecordError(f"head of clusters: {first_mistake(error)}") from None
 
 
 _ADAPTER: TypeAdapter[Head] = TypeAdapter(Head)

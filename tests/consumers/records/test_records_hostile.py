@@ -25,6 +25,7 @@ from consumers.records import (
     encode_publication,
     encode_statistics,
 )
+from consumers.records.format import pack_points, scaling
 from consumers.records.publication_head import Head
 from stream_coreset.clusters import Clusters
 from stream_coreset.kmeans import WeightedPoints
@@ -132,6 +133,23 @@ def test_every_truncation_is_refused_or_valid(name: str) -> None:
     original = RECORDS[name][1]
     for length in range(0, len(original), 3):
         try_to_read(name, original[:length])
+
+
+@pytest.mark.parametrize("name", ["ledger", "head"])
+@pytest.mark.parametrize("key", ["x" * 100_000, "a\\nb", "\\u0000"])
+def test_a_refusal_is_one_short_sentence(name: str, key: str) -> None:
+    value = RECORDS[name][1].replace(b"{", b'{"' + key.encode() + b'":1,', 1)
+    with pytest.raises(RecordError, match="Unexpected keyword") as caught:
+        RECORDS[name][0](value)
+    assert len(str(caught.value)) < 200
+    assert str(caught.value).isprintable()
+
+
+def test_signalling_nans_are_refused_without_a_warning() -> None:
+    packed = pack_points(POINTS, *scaling(POINTS)).values.to_numpy().tobytes()
+    assert STATISTICS.count(packed) == 1
+    with pytest.raises(RecordError, match="a point is not finite"):
+        read_statistics(STATISTICS.replace(packed, b"\x01\x7c" + packed[2:]))
 
 
 def test_a_changed_head_never_passes_its_digest() -> None:
