@@ -68,6 +68,7 @@ class SensitivitySampler:
     v = distance**z to the assigned center and each score has its own L; each normalised in the window and
     mixed in equal parts, ``p = (1 - floor) * mean of the scores + floor / n``. With probes = 1 the center
     loss is the only score. As long as no loss is known they are 1/n and v; without clusters p = 1/n.
+    A `Prediction` adds the predicted mean and root mean square as scores, and mixes all by its shares.
 
     Parameters
     ----------
