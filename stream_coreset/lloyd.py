@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_coreset.arrays import Array, to_host
+from stream_coreset.arrays import LARGEST_VALUE, Array, to_host
 from stream_coreset.kernels import cluster_sums, nearest, squares_to
 from stream_coreset.split_merge import Change
 
@@ -19,6 +19,8 @@ def means(
 ) -> NDArray[np.floating]:
     """Sums divided by counts, rows of `otherwise` where a count is zero; of the dtype of `otherwise`.
 
+    A mean of points that are just usable is usable too, however it was rounded.
+
     Examples
     --------
     >>> means(np.array([[6.0], [0.0]]), np.array([2.0, 0.0]), np.array([[1.0], [7.0]])).ravel().tolist()
@@ -26,7 +28,8 @@ def means(
     """
     some = (counts > 0)[:, None]
     divided = np.divide(sums, counts[:, None], out=np.zeros_like(sums), where=some)
-    return np.where(some, divided, otherwise).astype(otherwise.dtype)
+    usable = np.clip(divided, -LARGEST_VALUE, LARGEST_VALUE)
+    return np.where(some, usable, otherwise).astype(otherwise.dtype)
 
 
 def lloyd(

@@ -18,11 +18,11 @@ __all__ = ["reach", "reaches"]
 
 Floats = NDArray[np.float64]
 
-_FEW = 0.05
+_NEAR = 0.95
 
 
 def reach(squares: Floats, weight: Floats) -> float:
-    """The squared distance at which 5 % of the weight would cost as much as the nearest 95 % together.
+    """The mean squared distance of the nearest 95 % of the weight.
 
     Parameters
     ----------
@@ -34,18 +34,18 @@ def reach(squares: Floats, weight: Floats) -> float:
     Returns
     -------
     float
-        Whatever less than 5 % of the points do, it stays. Infinite where the others all lie on centers.
+        Whatever the furthest 5 % do, it stays. Infinite where the others all lie on centers.
 
     Examples
     --------
     >>> reach(np.array([2.0] * 95 + [1e30] * 5), np.ones(100))
-    38.0
+    2.0
     """
     rising = np.argsort(squares)
     before = np.cumsum(weight[rising])
-    near = rising[before <= (1 - _FEW) * before[-1] * (1 + 1e-12)]
-    cost = float(weight[near] @ squares[near])
-    return cost / (_FEW * float(before[-1])) if cost > 0 else np.inf
+    near = rising[before <= _NEAR * before[-1] * (1 + 1e-12)]
+    mass, cost = float(weight[near].sum()), float(weight[near] @ squares[near])
+    return cost / mass if cost > 0 else np.inf
 
 
 def reaches(X: Array, own: int, centers: Array, arrived: Floats) -> Floats:

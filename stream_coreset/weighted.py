@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_coreset.arrays import Array, check_points, check_weights, to_host
+from stream_coreset.arrays import LARGEST_VALUE, Array, check_points, check_weights, to_host
 from stream_coreset.kernels import cluster_sums, nearest, totals
 
 __all__ = ["Assignment", "WeightedPoints", "clustering_cost", "summary"]
@@ -106,7 +106,7 @@ def summary(
     squares = np.square(assignment.distances, dtype=np.float64)
     about_center = totals(assignment.labels, weight * squares, k)
     kept = np.flatnonzero(counts)
-    means, counts = sums[kept] / counts[kept, None], counts[kept]
+    means, counts = np.clip(sums[kept] / counts[kept, None], -LARGEST_VALUE, LARGEST_VALUE), counts[kept]
     shift = np.square(means - centers[kept]).sum(axis=1)
     costs = np.maximum(about_center[kept] - counts * shift, 0)
     return WeightedPoints(means.astype(np.float32), counts, costs)
