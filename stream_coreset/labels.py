@@ -99,26 +99,29 @@ class LabelBuffer:
         z : float
             Exponent of the distance in the scores.
         """
-        if len(self) == 0:
-            return clusters, LabelledExamples(
-                features(self._X, [], []), self.losses, self.losses, np.zeros((2, 0))
-            )
-        labels, squares = nearest(self._X, clusters.centers)
-        table = _Table.of(labels, self.losses, self.weights(now), clusters.k)
-        losses, spreads = table.shrunk()
-        described = replace(
-            clusters,
-            losses=losses,
-            spreads=spreads,
-            loss_ages=np.where(np.isnan(losses), np.nan, 0.0),
-            mean_square=table.mean_square,
-            holders=np.array([holder_constants(clusters.centers, values, z) for values in (losses, spreads)]),
-        )
+        weights = self.weights(now)
+        kept = weights > 0
+        X, of_kept, weights = self._X[kept], self.losses[kept], weights[kept]
+        if len(X) == 0:
+            return clusters, LabelledExamples(features(X, [], []), of_kept, weights, np.zeros((2, 0)))
+        labels, squares = nearest(X, clusters.centers)
         distances = np.sqrt(squares.astype(np.float64))
-        without = np.stack(table.shrunk_without(labels, self.losses, self.weights(now)))
+        table = _Table.of(labels, of_kept, weights, clusters.k)
+        described = _described(clusters, *table.shrunk(), table.mean_square, z)
+        without = np.stack(table.shrunk_without(labels, of_kept, weights))
         scores = without + described.holders[:, None] * distances**z
-        told = features(self._X, without[1], distances)
-        return described, LabelledExamples(told, self.losses, self.weights(now), scores)
+        return described, LabelledExamples(features(X, without[1], distances), of_kept, weights, scores)
+
+
+def _described(clusters: Clusters, losses: Float, spreads: Float, mean_square: float, z: float) -> Clusters:
+    return replace(
+        clusters,
+        losses=losses,
+        spreads=spreads,
+        loss_ages=np.where(np.isnan(losses), np.nan, 0.0),
+        mean_square=mean_square,
+        holders=np.array([holder_constants(clusters.centers, values, z) for values in (losses, spreads)]),
+    )
 
 
 @dataclass(frozen=True)

@@ -107,6 +107,14 @@ def test_what_cannot_be_learned_from_is_refused(X: list[list[float]], losses: li
     assert len(buffer) == 0
 
 
+def test_what_has_decayed_to_nothing_tells_nothing() -> None:
+    buffer = LabelBuffer(1, half_life=1.0)
+    buffer.add(np.array([[0.0]]), np.array([5.0]), np.ones(1), now=0.0)
+    described, examples = buffer.describe(clusters(), now=1e6)
+    assert described == clusters()
+    assert len(examples) == 0
+
+
 @pytest.mark.parametrize("wrong", [{"capacity": 0}, {"half_life": 0.0}])
 def test_settings_that_cannot_be_used(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="capacity"):
