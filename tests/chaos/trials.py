@@ -48,8 +48,8 @@ class _Half:
         return sum(clusters.values()) >= _RECORDS_A_VERSION * self.versions
 
 
-def run(trials: Sequence[Trial], seconds: float) -> list[str]:
-    """Run them; what did not go as it should.
+def run(trials: Sequence[Trial], seconds: float) -> dict[str, str]:
+    """Run them; by the name of a trial, what did not go as it should.
 
     Parameters
     ----------
@@ -62,13 +62,13 @@ def run(trials: Sequence[Trial], seconds: float) -> list[str]:
         _make_topics(admin, trials)
         for trial in trials:
             trial.start()
-        wrong = []
+        wrong: dict[str, str] = {}
         for half in (1, 2):
-            wrong += _wait(admin, _produce(servers, trials, half), time.monotonic() + seconds)
+            wrong |= _wait(admin, _produce(servers, trials, half), time.monotonic() + seconds)
     for trial in trials:
         trial.stop()
-    ended = {trial.defect: trial.join() - {0, -signal.SIGKILL} for trial in trials}
-    return wrong + [f"{defect}: a process ended with {codes}" for defect, codes in ended.items() if codes]
+    codes = {trial.name: trial.join() - {0, -signal.SIGKILL} for trial in trials}
+    return wrong | {name: f"a process ended with {odd}" for name, odd in codes.items() if odd}
 
 
 def _make_topics(admin: Any, trials: Sequence[Trial]) -> None:
@@ -119,11 +119,11 @@ def _send_in_vain(servers: str, trial: Trial) -> None:
             producer.abort_transaction()
 
 
-def _wait(admin: Any, waiting: Sequence[_Half], deadline: float) -> list[str]:
+def _wait(admin: Any, waiting: Sequence[_Half], deadline: float) -> dict[str, str]:
     trials = [half.trial for half in waiting]
     while waiting and time.monotonic() < deadline:
         time.sleep(_TURN_SECONDS)
         for trial in trials:
             trial.revive()
         waiting = [half for half in waiting if not half.is_done(admin)]
-    return [f"{half.trial.name} ({half.trial.defect}) was not done in time" for half in waiting]
+    return {half.trial.name: "not done in time: " + half.trial.said()[-500:] for half in waiting}

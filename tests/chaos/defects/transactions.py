@@ -21,7 +21,7 @@ from consumers.transactions import TransactionalLoop
 from consumers.transform import Output, Unit
 
 _LONG_SECONDS = 600.0
-_FREEZES = 6
+_BEYOND_SECONDS = (2.0, 4.0, 8.0, 16.0, 32.0)  # until the others have had the time
 
 
 def _is_of_samplers(units: Sequence[Unit]) -> bool:
@@ -79,8 +79,8 @@ def _late_metadata() -> None:
         def late(units: Sequence[Unit], membership: Any) -> Any:
             if not (_is_of_samplers(units) and first()):
                 return commit(units, membership)
-            for _ in range(_FREEZES):
-                freeze(settings.session_timeout_seconds + 2.0)
+            for beyond in _BEYOND_SECONDS:
+                freeze(settings.session_timeout_seconds + beyond)
                 if _overtaken(settings, units):
                     break
             while not _joined_anew(group, membership):

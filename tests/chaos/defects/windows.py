@@ -39,14 +39,14 @@ def _weights_of_another_design() -> None:
 
 @defect("redrawn until it fits", finding="bias")
 def _redrawn() -> None:
-    """A sample whose bytes exceed their expectation by a tenth is drawn again."""
+    """A sample whose bytes exceed their expectation by a twentieth is drawn again."""
 
     def draw(original: Any, self: Any, window: Window[Decoded], first: Any) -> Any:
         drawn = original(self, window, first)
         nbytes = _row_bytes(window.items)
         for attempt in range(20):
             expected = float(nbytes.sum()) * len(drawn.sample) / len(nbytes)
-            if nbytes[drawn.sample.indices].sum() <= 1.1 * expected:
+            if nbytes[drawn.sample.indices].sum() <= 1.05 * expected:
                 break
             rng = self._random(f"draw {attempt}", first)
             drawn = replace(drawn, sample=self._windows.draw(drawn.adapted, rng))
@@ -95,11 +95,13 @@ def _without_entry() -> None:
 def _short_range() -> None:
     this = nth(_WINDOW)
 
-    def ranges(original: Any, items: Any) -> Any:
-        found = original(items)
-        return [replace(found[0], end=found[0].end - 1), *found[1:]] if this() else found
+    def entry(original: Any, *arguments: Any) -> LedgerEntry:
+        said: LedgerEntry = original(*arguments)
+        first, *others = said.ranges
+        short = (replace(first, end=first.end - 1), *others)
+        return replace(said, ranges=short) if this() else said
 
-    changed(consumers.sampler, "ranges", ranges)
+    changed(SamplerTransform, "_entry", entry)
 
 
 def _in_emitted(change: Callable[[Output], Output]) -> None:
