@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from contextlib import closing, suppress
 from pathlib import Path
 
+from chaos.pace import scaled
 from kafka import KafkaAdminClient
 from kafka import errors as kafka_errors
 from kafka.admin import NewTopic
@@ -13,9 +15,11 @@ from kafka.admin import NewTopic
 from consumers.broker import Broker
 from consumers.broker.jars import Progress
 from consumers.broker.node import Node, free_ports
+from consumers.errors import BrokerError
 
 __all__ = ["Brokers"]
 
+_START_SECONDS = 60.0
 _SERVICE = "SERVICE"
 _LISTENERS = {"PLAINTEXT": "PLAINTEXT", _SERVICE: "PLAINTEXT"}
 _LOG_PARTITIONS = 5  # of the topics that hold offsets and transactions
@@ -59,9 +63,19 @@ class Brokers(Broker):
         super().kill(node)
 
     def restart(self, node: int = 1) -> None:
-        """Start a node again on its disk."""
-        super().restart(node)
+        """Start a node again on its disk; a busy machine may take longer than others would wait."""
+        try:
+            super().restart(node)
+        except BrokerError:
+            self._outwait(self._nodes[node - 1])
         self.down.discard(node)
+
+    def _outwait(self, node: Node) -> None:
+        deadline = time.monotonic() + scaled(_START_SECONDS)
+        while not node.started:
+            if not node.running or time.monotonic() > deadline:
+                raise node.failure()
+            time.sleep(0.2)
 
     def freeze(self, node: int = 1) -> None:
         """Stop a node's clock."""
