@@ -16,6 +16,8 @@ import pyarrow as pa
 from kafka import KafkaProducer
 from kafka import errors as kafka_errors
 
+from consumers.clients import release
+
 __all__ = ["DIMENSION", "Message", "Producer", "arrow_message", "json_message"]
 
 DIMENSION = 4
@@ -114,7 +116,7 @@ class Producer:
         if producer is not None:
             with suppress(kafka_errors.KafkaError):
                 producer.flush(30)
-                producer.close(5)
+            release(producer)
 
     def _flow(self, producer: Any) -> None:
         began, first = time.monotonic(), self.messages

@@ -36,17 +36,12 @@ def kill_node(arena: Arena, node: int) -> None:
 
     def restart() -> None:
         began = time.monotonic()
-        for patience in (
-            1,
-            0,
-        ):  # a machine that is busy with other things may take longer than the broker expects
-            try:
-                arena.brokers.restart(node)
-                arena.say(f"     node {node} is back, {time.monotonic() - began:.1f} s after its restart")
-                return
-            except BrokerError as error:
-                if not patience:
-                    arena.find(f"the harness itself failed: {error}")
+        try:
+            arena.brokers.restart(node)
+        except BrokerError as error:
+            arena.find(f"the harness itself failed: {error}")
+        else:
+            arena.say(f"     node {node} is back, {time.monotonic() - began:.1f} s after its restart")
 
     arena.agenda.later(arena.rng.uniform(*_DOWN), threading.Thread(target=restart, daemon=True).start)
 
