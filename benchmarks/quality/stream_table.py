@@ -15,6 +15,7 @@ from benchmarks.report import Goal
 __all__ = ["StreamRow", "show_streams", "stream_goals", "stream_table"]
 
 WARM_UP = 2  # windows
+_WANTED = ((0.02, 0.38, 0.55), (0.1, 0.26, 0.29))  # rate, ours / uniform, ours / uniform at s + queries
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,10 @@ def show_streams(rows: list[StreamRow]) -> None:
 
 
 def stream_goals(rows: list[StreamRow]) -> list[Goal]:
-    """Geometric means over the streams, and the drifting stream at 2 %."""
+    """Geometric means over the streams, when all were followed, and the drifting stream at 2 %."""
     goals = []
-    for rate, ours, equal in ((0.02, 0.38, 0.55), (0.1, 0.26, 0.29)):
+    whole = {row.stream for row in rows} == set(STREAMS)
+    for rate, ours, equal in _WANTED if whole else ():
         of_rate = [row for row in rows if row.rate == rate]
         value = _geometric(row.surrogate for row in of_rate)
         goals.append(Goal(f"streams, ours / uniform, {rate:.0%}", ours, value, at_least=False))

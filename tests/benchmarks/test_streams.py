@@ -54,11 +54,17 @@ def test_following_a_stream_beats_uniform(surrogate: bool) -> None:
 
 def test_goals_are_geometric_means_over_the_streams() -> None:
     rows = [
-        StreamRow(name, rate, ours, 1.0, 0.5, 3)
+        StreamRow(name, rate, 0.1 if name.startswith("drifting") else 0.4, 1.0, 0.5, 3)
         for rate in (0.02, 0.1)
-        for name, ours in (("drifting and abrupt", 0.1), ("other", 0.4))
+        for name in STREAMS
     ]
     values = {goal.name: goal.value for goal in stream_goals(rows)}
-    assert values["streams, ours / uniform, 2%"] == pytest.approx(0.2)
-    assert values["streams, ours / uniform at s + queries, 10%"] == pytest.approx(0.4)
+    mean = (0.1 * 0.4 ** (len(STREAMS) - 1)) ** (1 / len(STREAMS))
+    assert values["streams, ours / uniform, 2%"] == pytest.approx(mean)
+    assert values["streams, ours / uniform at s + queries, 10%"] == pytest.approx(2 * mean)
     assert values["drifting stream, 2%"] == 0.1
+
+
+def test_one_stream_says_nothing_of_the_mean_over_all() -> None:
+    rows = [StreamRow("drifting and abrupt", 0.02, 0.1, 1.0, 0.5, 3)]
+    assert [goal.name for goal in stream_goals(rows)] == ["drifting stream, 2%"]
