@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -29,11 +29,12 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class Merge:
-    """Statistics that are merged, published and committed together."""
+    """Statistics that are merged and committed together, and published where it is time to."""
 
     statistics: tuple[Statistics, ...]
     offsets: dict[Partition, int]
     nbytes: int
+    publish: bool = True
 
 
 @dataclass
@@ -90,14 +91,23 @@ class ClustererTransform:
         log.info("the clusterer is active", clusters_version=self._model.version)
 
     def cut(self, records: Sequence[InputRecord], now: float) -> list[Merge]:
-        """Read statistics; close when a publication is due and there is something new to publish."""
+        """Read statistics; close when a publication is due and there is something new to publish.
+
+        A backlog is merged in portions before that, each as large as one sampler's flush may be.
+        """
+        closed = []
         for record in records:
+            if self._pending.nbytes >= self._settings.clustering.flush_bytes:
+                closed.append(self._close(publish=False))
             self._take(record)
-        if now < self._publish_at or not (self._pending.offsets or self._inquiry.answered):
-            return []
-        self._publish_at = now + self._pause
+        if now >= self._publish_at and (self._pending.offsets or self._inquiry.answered):
+            self._publish_at = now + self._pause
+            closed.append(self._close(publish=True))
+        return closed
+
+    def _close(self, publish: bool) -> Merge:
         pending, self._pending = self._pending, _Pending()
-        return [Merge(tuple(pending.statistics), pending.offsets, pending.nbytes)]
+        return Merge(tuple(pending.statistics), pending.offsets, pending.nbytes, publish)
 
     def pending_bytes(self) -> int:
         """Bytes of statistics not yet merged."""
@@ -110,12 +120,13 @@ class ClustererTransform:
     def apply(self, window: Merge) -> Unit:
         """Merge, ask, publish."""
         with self._metrics.stage("merge"):
-            self._merge(window.statistics)
+            for portion in self._portions(window.statistics):
+                self._merge(portion)
             self._inquiry.note_answers(self._model)
             self._inquiry.ask(self._model)
         points = sum(len(statistics.points) for statistics in window.statistics)
         probes = sum(len(statistics.probes) for statistics in window.statistics)
-        if not self._model.k:
+        if not (self._model.k and window.publish):
             return Unit([], window.offsets, partial(self._metrics.merged, points, probes))
         with self._metrics.stage("publish"):
             clusters = self._model.publish(time.monotonic())
@@ -141,10 +152,21 @@ class ClustererTransform:
         self._model.restore(publication.clusters, time.monotonic() - away)
         self._chunks = len(encode_publication(publication)) - 1
 
+    def _portions(self, found: Sequence[Statistics]) -> Iterator[list[Statistics]]:
+        """Cut what arrived, so that merging takes no more memory after a standstill than a window does."""
+        most = max(self._settings.window.size, 2 * self._settings.clustering.n_clusters)
+        portion, points = list[Statistics](), 0
+        for statistics in found:
+            if portion and points + len(statistics.points) > most:
+                yield portion
+                portion, points = [], 0
+            portion.append(statistics)
+            points += len(statistics.points)
+        if portion:
+            yield portion
+
     def _merge(self, found: Sequence[Statistics]) -> None:
-        """Merge all that arrived at once: one pass over the centers, however many records there are."""
-        if not found:
-            return
+        """Merge a portion at once: one pass over the centers, however many records there are."""
         before = self._model.generations
         points = _together([statistics.points for statistics in found])
         self._model.merge(points)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import threading
+import tracemalloc
 
 import numpy as np
+import pytest
 from support.loop import Loop, blobs, example, settings
 
 from consumers.inquiry import POOL_BYTES, Inquiry
 from consumers.records import Probe, Statistics
+from consumers.records.statistics import encode_statistics
 from consumers.refresher import Refresher
+from consumers.transform import InputRecord
 from stream_coreset.kmeans import WeightedPoints
 
 
@@ -48,6 +52,31 @@ def test_probes_that_wait_for_a_slow_model_are_bounded():
     inquiry.add(Statistics("0", 1, 1, points, np.array([99]), probes), np.array([99]))
     assert 99 in inquiry._pool
     answer.set()
+
+
+@pytest.mark.parametrize("flush_bytes", [100_000, 100_000_000])
+def test_merging_a_backlog_takes_no_more_memory_than_merging_a_window(flush_bytes):
+    """As after a standstill: 200 flushes of 250 points at once, which all together would take 8 MB."""
+    given = settings(clustering={"n_clusters": 50, "flush_bytes": flush_bytes}, window={"size": 1_000})
+    rng, topic = np.random.default_rng(0), given.topic("statistics")
+    records = []
+    for number in range(200):
+        points = WeightedPoints(rng.normal(size=(250, 2)).astype(np.float32), np.ones(250), np.zeros(250))
+        (value,) = encode_statistics(Statistics("0", 0, 1, points, np.full(250, -1), ()))
+        records.append(InputRecord(topic, 0, number, None, value))
+    loop = Loop(given)
+    merges = loop.clusterer.cut(records, 1.0)
+    assert max(merge.nbytes for merge in merges) <= flush_bytes + len(value)
+    assert [merge.publish for merge in merges] == [False] * (len(merges) - 1) + [True]
+    tracemalloc.start()
+    units = [loop.clusterer.apply(merge) for merge in merges]
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 3_000_000
+    assert [bool(unit.outputs) for unit in units] == [merge.publish for merge in merges]
+    assert units[-1].offsets == {(topic, 0): 200}
+    merged = loop.clusterer._model.publish(0.0).counts.sum()
+    assert merged == pytest.approx(200 * 250, rel=0.05)  # but for the half-life
 
 
 def test_statistics_do_not_grow_with_the_windows_of_a_long_pause():
