@@ -85,8 +85,8 @@ def _content_bytes(column: pa.ChunkedArray) -> int:
 
 def _row_bytes(column: pa.ChunkedArray) -> int:
     """Return the bytes that the largest row of a column takes; all of them where that is hard to say."""
-    kind = column.type.storage_type if isinstance(column.type, pa.BaseExtensionType) else column.type
-    types = pa.types
+    column = _storage(column)
+    kind, types = column.type, pa.types
     if types.is_dictionary(kind):
         return int(kind.index_type.bit_width) // 8 + 1
     if types.is_fixed_size_list(kind) and types.is_floating(kind.value_type):
@@ -97,6 +97,13 @@ def _row_bytes(column: pa.ChunkedArray) -> int:
         longest = pc.max(pc.binary_length(column)).as_py() or 0
         return int(longest) + 5
     return int(column.nbytes) + 1
+
+
+def _storage(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return what an extension type is stored as; functions of Arrow do not take such types themselves."""
+    if not isinstance(column.type, pa.BaseExtensionType):
+        return column
+    return pa.chunked_array([chunk.storage for chunk in column.chunks], column.type.storage_type)
 
 
 def unified(table: pa.Table) -> pa.Table:

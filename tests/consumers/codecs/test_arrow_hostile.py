@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import ipc
 
-from consumers.codecs import Decoded, codec_for
+from consumers.codecs import Decoded, SampleColumns, codec_for
 from consumers.ipc import IpcError, read_stream, write_stream
 from consumers.settings import Input
 from consumers.transform import InputRecord
@@ -170,6 +170,30 @@ def test_a_bad_row_is_taken_out_without_the_others(batches: int) -> None:
     letters = [CODEC.example(decoded, error.row) for error in decoded.errors]
     assert time.process_time() - began < 0.5
     assert max(map(len, letters)) < 1000
+
+
+EXTENSIONS: dict[str, tuple[pa.DataType, pa.Array]] = {
+    "json": (pa.json_(), pa.array(['{"a": 1}', None])),
+    "uuid": (pa.uuid(), pa.array([b"0" * 16, None], pa.binary(16))),
+    "bool8": (pa.bool8(), pa.array([1, None], pa.int8())),
+    "opaque text": (pa.opaque(pa.string(), "a", "b"), pa.array(["x" * 99, ""])),
+    "opaque list": (pa.opaque(pa.list_(pa.int64()), "a", "b"), pa.array([[1], []])),
+}
+
+
+@pytest.mark.parametrize("name", EXTENSIONS)
+def test_columns_of_extension_types_travel_like_others(name: str) -> None:
+    column = pa.ExtensionArray.from_storage(*EXTENSIONS[name])
+    decoded = decode(pa.table({"embedding": embedding(2), "x": column}))
+    assert decoded.errors == ()
+    numbers = np.ones(2)
+    columns = SampleColumns("t/0/1", 0, numbers, numbers, np.arange(2), np.arange(2), *[numbers] * 5)
+    bound = CODEC.largest_output(decoded, 1_000_000)
+    (emission,) = CODEC.emit(decoded, [0, 1], columns, 1_000_000)
+    assert len(emission.value) <= bound.total
+    assert read_stream(emission.value).column("x").combine_chunks().equals(column)
+    back = CODEC.emitted(record(emission.value))
+    assert [one.fingerprint for one in back] == [CODEC.fingerprint(decoded, row) for row in (0, 1)]
 
 
 SAID: dict[str, Any] = {
