@@ -17,7 +17,7 @@ import numpy as np
 # What the library may use, all of it in CuPy 14 under the same name and with the same arguments.
 _FUNCTIONS = (
     *("abs", "arange", "argmin", "ascontiguousarray", "dot", "empty", "flatnonzero", "full", "maximum"),
-    *("minimum", "sqrt", "subtract", "where", "zeros"),
+    *("median", "minimum", "sqrt", "subtract", "where", "zeros"),
 )
 _METHODS = ("all", "any", "argmin", "astype", "max", "mean", "min", "ravel", "reshape", "sum")
 _OPERATORS = ("add", "and", "floordiv", "ge", "gt", "le", "lt", "mul", "or", "sub", "truediv")
