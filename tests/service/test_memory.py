@@ -53,7 +53,7 @@ def most_memory(pid: int) -> int:
 
 
 def test_a_backlog_of_huge_messages_in_many_partitions(make_service, broker):
-    """It grows while the sampler is stopped; then all of it can be read at once, and the broker stands still."""
+    """It grows while the sampler is stopped; then all of it can be read at once, while the broker stands."""
     partitions, most = 32, 4 * MEGABYTE
     service = make_service(partitions, window={"size": 500, "max_bytes": most, "age_seconds": 0.5})
     sampler = service.start("sampler")
