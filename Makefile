@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test audit lint chaos bench lock clean
+.PHONY: help demo test audit lint chaos bench lock clean fuzz
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ chaos: $(READY) ## Attack the service, verify what it promises (FAULTS=300 SEED=
 
 bench: $(READY) ## Measure examples per second end to end, beside two peers
 	@$(BIN)/python -m benchmarks.end_to_end $(ARGS)
+
+fuzz: $(READY) ## Hostile bytes through every parser (INPUTS=1000000 SEED=1 JSON=file; ARGS="--children 4")
+	@PYTHONPATH=.:tests $(BIN)/python -m fuzz $(if $(INPUTS),--inputs $(INPUTS)) $(if $(SEED),--seed $(SEED)) $(if $(JSON),--json $(JSON)) $(ARGS)
 
 lock: ## Pin every dependency by hash again (needs uv)
 	uv pip compile -q --universal --generate-hashes --no-header --no-annotate --python-version 3.11 --extra surrogate pyproject.toml -o requirements/service.lock
