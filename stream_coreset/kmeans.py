@@ -229,8 +229,8 @@ class MiniBatchKMeans:
     def merge(self, points: WeightedPoints) -> Self:
         """Adapt to weighted points that stand for many, keeping the decayed mass of the centers.
 
-        Afterwards the sum of `counts_` is the decayed mass before plus the mass that arrived. A center does
-        not keep its place by being far away: its distance counts up to the `reach` of what arrives.
+        Afterwards the sum of `counts_` is the decayed mass before plus the mass that arrived. A light center
+        does not keep its place by being far away: its distance counts up to the `reach` of what arrives.
         """
         if len(points) == 0:
             return self
@@ -238,7 +238,7 @@ class MiniBatchKMeans:
         self._decay(float(points.counts.sum()))
         X = np.concatenate([self.cluster_centers_, points.points]) if own else points.points
         X, weight = self._checked(X, np.concatenate([self.counts_, points.counts]))
-        limits = reaches(X, own, self.cluster_centers_, points.counts)
+        limits = reaches(X, self.cluster_centers_, self.counts_, points.counts)
         labels, squares = self._fit(X, weight, self._rng, limits)
         self._follow(labels[own:], points.counts, points.counts * squares[own:] + points.costs)
         self.counts_ = totals(labels, weight, len(self.cluster_centers_))

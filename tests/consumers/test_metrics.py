@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from consumers.metrics import ClustererMetrics, LoopMetrics, SamplerMetrics, WindowCounts, metric_names
+from stream_coreset.limits import Limits, Shares
 
 
 def value(metrics: LoopMetrics, name: str, **labels: str) -> float | None:
@@ -31,6 +33,18 @@ def test_a_committed_window_advances_the_counters() -> None:
     assert value(metrics, "weight_error_squared_total") == 9 + 1
     assert value(metrics, "dead_letters_total", reason="dimension") == 4
     assert value(metrics, "windows_total", reason="size") == 2
+
+
+def test_the_largest_shares_of_the_last_window_beside_their_limits() -> None:
+    metrics = SamplerMetrics()
+    metrics.set_limits(Limits(few=0.3, cluster=0.4, source=0.6))
+    metrics.window_committed(replace(window(), largest=Shares(few=0.9, cluster=0.2)))
+    metrics.window_committed(replace(window(), largest=Shares(few=0.7, cluster=0.5, source=0.1)))
+    for of, share, limit in (("few", 0.7, 0.3), ("cluster", 0.5, 0.4), ("source", 0.1, 0.6)):
+        assert value(metrics, "largest_share", of=of) == share
+        assert value(metrics, "share_limit", of=of) == limit
+    metrics.set_limits(None)
+    assert value(metrics, "share_limit", of="few") == 1.0
 
 
 def test_small_windows_are_judged_together() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from support.loop import Loop, blobs, example, settings
@@ -10,6 +12,8 @@ from consumers.errors import ServiceError
 from consumers.records.dead_letters import read_dead_letter
 from consumers.records.ledger import emitted_digest
 from consumers.records.publication import Publication
+from consumers.sampler import sensitivity_sampler
+from stream_coreset.limits import Limits
 
 
 def _sources(outputs):
@@ -150,3 +154,33 @@ def test_old_messages_are_warned_of_once(capsys):
         records = loop.records([example(x) for x in blobs(200)], timestamp_ms=1_000_000_000_000)
         loop.sampler.apply(loop.sampler.cut(records, 0.0)[0])
     assert capsys.readouterr().out.count("older than topics.retention_hours") == 1
+
+
+def test_one_partition_cannot_take_the_sample():
+    """Partition 1 has a tenth of the examples, all far from the others, and wants half of the sample."""
+    shares = {}
+    for limit in (0.3, 1.0):
+        limits = {"max_few_share": 1, "max_cluster_share": 1, "max_source_share": limit, "floor": 0.1}
+        loop = Loop(settings(window={"size": 400}, sampling={"rate": 0.1, **limits}))
+        rng = np.random.default_rng(0)
+        for _ in range(3):
+            honest = [example(x) for x in blobs(360)]
+            theirs = [example(x) for x in 5000 * rng.normal(size=(40, 2))]
+            values = loop.records(honest) + [replace(r, partition=1) for r in loop.records(theirs)]
+            loop.now += 1.0
+            (window,) = loop.sampler.cut(values, loop.now)
+            unit = loop.sampler.apply(window)
+            loop.take(unit)
+            loop.turn(unit)
+        coreset = [output for output in unit.outputs if output.topic == loop.settings.topic("coreset")]
+        shares[limit] = sum(source.startswith("examples/1/") for source in _sources(coreset)) / len(coreset)
+        gauge = loop.sampler_metrics.registry.get_sample_value
+        assert gauge("stream_coreset_largest_share", {"of": "source"}) > 0.4
+        assert gauge("stream_coreset_share_limit", {"of": "source"}) == limit
+    assert shares[0.3] <= 0.3 + 1 / 40  # a fixed size, in order: at most one more than expected
+    assert shares[1.0] > 0.4
+
+
+def test_a_budget_by_epsilon_has_no_limits():
+    assert sensitivity_sampler(settings(sampling={"rate": None, "epsilon": 0.3})).limits is None
+    assert sensitivity_sampler(settings()).limits == Limits()
