@@ -19,6 +19,7 @@ __all__ = [
     "Silent",
     "Transform",
     "Unit",
+    "UnreadableName",
 ]
 
 Partition = tuple[str, int]
@@ -27,6 +28,12 @@ Partition = tuple[str, int]
 Headers = tuple[tuple[str, bytes], ...]
 LoopStage = Literal["poll", "commit"]
 Outcome = Literal["committed", "aborted", "unknown"]
+
+
+class UnreadableName(str):
+    """The name of a header that is no UTF-8, readable: its message can be a dead letter, not an example."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from consumers.codecs.examples import HEADER_PREFIX, Decoded, EmittedExample, Headers, RowError, SampleColumns
 from consumers.records.ledger import source_id
 from consumers.settings import Input
-from consumers.transform import InputRecord
+from consumers.transform import InputRecord, UnreadableName
 
 __all__ = [
     "HEADERS_ROOM",
@@ -68,6 +68,8 @@ def check_message(record: InputRecord, settings: Input) -> bytes:
     if record.nbytes > settings.max_message_bytes:
         limit = settings.max_message_bytes
         raise ExampleError("TooLarge", f"{record.nbytes} bytes, more than input.max_message_bytes = {limit}")
+    if any(isinstance(name, UnreadableName) for name, _ in record.headers):
+        raise ExampleError("BadHeader", "the name of a header is no UTF-8: it could not be emitted unchanged")
     if not settings.chain:
         refuse_ours((name for name, _ in record.headers), "header")
     return record.value
