@@ -74,13 +74,17 @@ def test_a_full_group_gives_to_the_others_in_proportion(masses: list[float], lim
     np.testing.assert_allclose(inside, np.tile([0.1, 0.2, 0.3, 0.4], (5, 1)))
 
 
+@pytest.mark.parametrize("floor", [0.0, 0.2])
 @pytest.mark.parametrize("few", [0.1, 0.2, 0.4])
-def test_the_few_are_cut_to_one_threshold_and_the_rest_keep_their_preferences(few: float) -> None:
+def test_the_few_are_cut_to_one_threshold_and_the_rest_keep_their_preferences(
+    few: float, floor: float
+) -> None:
+    """And by no more than needed: with the floor they have exactly their limit."""
     rng = np.random.default_rng(0)
     score = np.append(rng.uniform(1, 2, 190), 10.0 ** np.arange(10, 20))
-    q = Limits(few=few, cluster=1).hold(score, np.zeros(200, np.int64), None, floor=0.0)
-    assert q[190:].sum() == pytest.approx(few)
-    np.testing.assert_allclose(q[190:], few / 10)
+    q = Limits(few=few, cluster=1).hold(score, np.zeros(200, np.int64), None, floor=floor)
+    p = (1 - floor) * q + floor / 200
+    np.testing.assert_allclose(p[190:], few / 10)
     np.testing.assert_allclose(q[:190] / score[:190], q[0] / score[0])
 
 
