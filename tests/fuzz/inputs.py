@@ -14,7 +14,7 @@ from fuzz.mutation import MAX_BYTES, mutate, swap_token
 from fuzz.seeds import answer_body, seeds
 from fuzz.texts import JSON_TOKENS, json_example, json_value
 
-__all__ = ["generate"]
+__all__ = ["change", "generate"]
 
 Change = Callable[[Random, bytes], bytes]
 
@@ -82,7 +82,12 @@ def generate(target: str, rng: Random) -> bytes:
         return rng.randbytes(rng.choice((0, 1, 8, 100, 5000)))
     if chance < 0.3:
         return mutate(rng, rng.choice(known), known)
-    return _GRAMMARS[target](rng, rng.choice(known))[:MAX_BYTES]
+    return change(target, rng, rng.choice(known))
+
+
+def change(target: str, rng: Random, value: bytes) -> bytes:
+    """Return a value as the target's grammar changes it, or another one."""
+    return _GRAMMARS[target](rng, value)[:MAX_BYTES]
 
 
 def _json(rng: Random, seed: bytes) -> bytes:
@@ -103,7 +108,7 @@ def _arrow(rng: Random, seed: bytes) -> bytes:
 
 def _statistics(rng: Random, seed: bytes) -> bytes:
     if rng.random() < 0.3:
-        with suppress(pa.ArrowException, ValueError):
+        with suppress(pa.ArrowException, ValueError, OSError):
             seed = _other_head(rng, seed)
     return change_arrow(rng, seed, seeds("statistics")) if rng.random() < 0.8 else seed
 
@@ -124,7 +129,7 @@ def _other_head(rng: Random, seed: bytes) -> bytes:
 
 
 def _clusters(rng: Random, seed: bytes) -> bytes:
-    fields = split(seed)
+    fields = split(seed) or [b"", b""]
     at = rng.randrange(len(fields))
     if at % 2 == 0:
         fields[at] = rng.choice((b"head", b"chunk-00000", b"chunk-99999", b"chunk-", mutate(rng, fields[at])))
