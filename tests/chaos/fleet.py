@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -81,6 +82,7 @@ class Fleet:
     def __init__(self, points: str) -> None:
         self._points = points
         self.members: list[Member] = []
+        self._weigh_at = 0.0
 
     def start(self, member: Member) -> None:
         """Start a member that does not run."""
@@ -162,7 +164,10 @@ class Fleet:
                 yield member, code, code in member.expected
 
     def weigh(self) -> None:
-        """Take note of the most memory that each process has had resident."""
+        """Take note, once a second, of the most memory that each process has had resident."""
+        if time.monotonic() < self._weigh_at:
+            return
+        self._weigh_at = time.monotonic() + 1.0
         for member in self.members:
             if member.process is not None:
                 member.peak_mb = max(member.peak_mb, _peak_mb(member.process.pid))
