@@ -133,9 +133,13 @@ def _claim(rng: Random, rows: int) -> pa.Array:
         return pa.nulls(0, pa.list_(pa.null()))
     if rng.random() < 0.5:
         each = max(1, claimed // rows)
-        return pa.FixedSizeListArray.from_arrays(pa.nulls(each * rows), each)
+        return pa.FixedSizeListArray.from_arrays(_nulls(each * rows), each)
     ends = sorted(rng.randrange(claimed) for _ in range(rows - 1))
-    return pa.ListArray.from_arrays(pa.array([0, *ends, claimed], pa.int32()), pa.nulls(claimed))
+    return pa.ListArray.from_arrays(pa.array([0, *ends, claimed], pa.int32()), _nulls(claimed))
+
+
+def _nulls(n: int) -> pa.Array:
+    return pa.Array.from_buffers(pa.null(), n, [None])  # pa.nulls takes time for each
 
 
 def _nested(rng: Random, rows: int) -> pa.Array:

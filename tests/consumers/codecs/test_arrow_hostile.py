@@ -46,6 +46,10 @@ def lists(values: pa.Array) -> pa.Array:
     return pa.ListArray.from_arrays(pa.array([0, len(values)], pa.int32()), values)
 
 
+def nulls(n: int) -> pa.Array:
+    return pa.Array.from_buffers(pa.null(), n, [None])  # pa.nulls takes time for each
+
+
 def empty_structs(n: int) -> pa.Array:
     return pa.StructArray.from_buffers(pa.struct([]), n, [None])
 
@@ -56,12 +60,12 @@ def empty_lists(n: int) -> pa.Array:
 
 
 WEIGHTLESS: dict[str, Callable[[], pa.Array]] = {
-    "list of nulls": lambda: lists(pa.nulls(MANY)),
-    "fixed list of nulls": lambda: pa.FixedSizeListArray.from_arrays(pa.nulls(MANY), MANY),
+    "list of nulls": lambda: lists(nulls(MANY)),
+    "fixed list of nulls": lambda: pa.FixedSizeListArray.from_arrays(nulls(MANY), MANY),
     "list of empty structs": lambda: lists(empty_structs(MANY)),
     "list of empty lists": lambda: lists(empty_lists(MANY)),
-    "struct of lists of nulls": lambda: pa.StructArray.from_arrays([lists(pa.nulls(MANY))], ["a"]),
-    "dictionary of lists of nulls": lambda: pa.DictionaryArray.from_arrays([0], lists(pa.nulls(MANY))),
+    "struct of lists of nulls": lambda: pa.StructArray.from_arrays([lists(nulls(MANY))], ["a"]),
+    "dictionary of lists of nulls": lambda: pa.DictionaryArray.from_arrays([0], lists(nulls(MANY))),
 }  # fmt: skip
 
 
