@@ -71,7 +71,7 @@ def _check(trial: Trial) -> Report:
 def trials(
     kafka: str, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> Mapping[str, Report | str]:
-    """What the checker says of each trial that this run's tests ask for, or why it failed: all at once."""
+    """What the checker says of each trial that this run asks for, or why it failed; eight at a time."""
     directory = tmp_path_factory.mktemp("trials")
     asked = [getattr(item, "callspec", None) for item in request.session.items if item.path == request.path]
     made = {one.params["name"]: _trial(kafka, directory, one.params["name"]) for one in asked if one}

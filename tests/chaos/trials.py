@@ -1,4 +1,4 @@
-"""Runs many trials at the same time, on the same brokers."""
+"""Runs trials on the same brokers, some at the same time."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from consumers.topics import planned
 __all__ = ["run"]
 
 _PARTITIONS = 2
+_TOGETHER = 8
 _TURN_SECONDS = 0.1
 _RECORDS_A_VERSION = 3  # at least: a chunk, the head, the marker of the transaction
 
@@ -49,7 +50,7 @@ class _Half:
 
 
 def run(trials: Sequence[Trial], seconds: float) -> dict[str, str]:
-    """Run them; by the name of a trial, what did not go as it should.
+    """Run them, eight at a time; by the name of a trial, what did not go as it should.
 
     Parameters
     ----------
@@ -57,14 +58,21 @@ def run(trials: Sequence[Trial], seconds: float) -> dict[str, str]:
     seconds : float
         The most that processing one half of the messages may take.
     """
+    wrong: dict[str, str] = {}
+    for first in range(0, len(trials), _TOGETHER):
+        wrong |= _run_together(trials[first : first + _TOGETHER], seconds)
+    return wrong
+
+
+def _run_together(trials: Sequence[Trial], seconds: float) -> dict[str, str]:
     servers = trials[0].servers
     with closing(KafkaAdminClient(bootstrap_servers=servers)) as admin:
         _make_topics(admin, trials)
+        first = _produce(servers, trials, 1)  # before processes start
         for trial in trials:
             trial.start()
-        wrong: dict[str, str] = {}
-        for half in (1, 2):
-            wrong |= _wait(admin, _produce(servers, trials, half), time.monotonic() + seconds)
+        wrong = _wait(admin, first, time.monotonic() + seconds)
+        wrong |= _wait(admin, _produce(servers, trials, 2), time.monotonic() + seconds)
     for trial in trials:
         trial.stop()
     codes = {trial.name: trial.join() - {0, -signal.SIGKILL} for trial in trials}
