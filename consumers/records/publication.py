@@ -158,6 +158,7 @@ class ClustersAssembler:
     def __init__(self, dimension: int) -> None:
         self.dimension = dimension
         self._held: dict[int, bytes] = {}
+        self._held_bytes = 0
 
     @property
     def chunks(self) -> int:
@@ -177,16 +178,16 @@ class ClustersAssembler:
         if key == HEAD_KEY:
             return self._complete(Head.decode(value))
         number = chunk_number(key)
-        self._held.pop(number, None)
+        self._held_bytes -= len(self._held.pop(number, b""))
         if value is not None:
             self._hold(number, value)
         return None
 
     def _hold(self, number: int, value: bytes) -> None:
-        held = sum(map(len, self._held.values()))
-        if len(value) > MAX_RECORD or held + len(value) > MAX_HELD_BYTES:
+        if len(value) > MAX_RECORD or self._held_bytes + len(value) > MAX_HELD_BYTES:
             raise RecordError("a chunk that is too large")
         self._held[number] = value
+        self._held_bytes += len(value)
 
     def _complete(self, head: Head) -> Publication | None:
         if head.dimension != self.dimension:

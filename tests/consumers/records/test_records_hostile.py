@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 
 import numpy as np
@@ -150,6 +151,22 @@ def test_signalling_nans_are_refused_without_a_warning() -> None:
     assert STATISTICS.count(packed) == 1
     with pytest.raises(RecordError, match="a point is not finite"):
         read_statistics(STATISTICS.replace(packed, b"\x01\x7c" + packed[2:]))
+
+
+def test_a_flood_of_chunks_takes_little_time_and_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("consumers.records.publication.MAX_HELD_BYTES", 10_000_000)
+    assembler = ClustersAssembler(2)
+    began = time.process_time()
+    for _ in range(2):  # again, in the place of the first
+        for number in range(50_000):
+            assembler.feed(b"chunk-%05d" % number, b"x" * 200)
+    assert time.process_time() - began < 2.0
+    with pytest.raises(RecordError, match="too large"):
+        assembler.feed(b"chunk-99999", b"x")
+    for number in range(50_000):
+        assembler.feed(b"chunk-%05d" % number, None)
+    records = [assembler.feed(key, value) for key, value in encode_publication(PUBLICATION)]
+    assert records[-1] is not None
 
 
 def test_a_changed_head_never_passes_its_digest() -> None:
