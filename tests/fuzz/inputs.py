@@ -119,7 +119,8 @@ def _other_head(rng: Random, seed: bytes) -> bytes:
         table = reader.read_all()
     name = rng.choice((b"coreset", b"offset", b"scale"))
     said = dict(table.schema.metadata or {})
-    said[name] = _tokens(rng, said[name]) if name == b"coreset" else mutate(rng, said[name])
+    now = said.get(name, b"")
+    said[name] = _tokens(rng, now) if name == b"coreset" else mutate(rng, now)
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema.with_metadata(said)) as writer:
         for _ in range(rng.choice((0, 1, 1, 1, 2, 300))):
