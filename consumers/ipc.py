@@ -34,6 +34,8 @@ def read_stream(value: bytes) -> pa.Table:
             table = pa.Table.from_batches(_checked(reader, len(value)), reader.schema)
     except IpcError:
         raise
+    except KeyError as error:  # intervals of months, and of days with milliseconds
+        raise IpcError(f"a column of a type that pyarrow does not know (number {error})") from None
     except (pa.ArrowException, ValueError, OSError, OverflowError, MemoryError) as error:
         raise IpcError(f"not a readable Arrow IPC stream: {_short(error)}") from None
     return table

@@ -14,6 +14,7 @@ from pyarrow import ipc
 
 from consumers.codecs import Decoded, SampleColumns, codec_for
 from consumers.ipc import IpcError, read_stream, write_stream
+from consumers.ipc_guard import _Walk
 from consumers.settings import Input
 from consumers.transform import InputRecord
 
@@ -232,6 +233,19 @@ def test_a_coreset_message_with_a_column_twice_is_refused() -> None:
     assert chained.decode(record(write_stream(table))).weights.tolist() == [2.0]
     twice = table.append_column("coreset-weight", pa.array([1.0]))
     assert dead(chained.decode(record(write_stream(twice)))).startswith("BadWeight")
+
+
+@pytest.mark.parametrize("unit", [0, 1])
+def test_types_that_pyarrow_has_no_name_for_are_refused(unit: int) -> None:
+    """Intervals of months, and of days with milliseconds: pyarrow raises KeyError."""
+    table = pa.table({"embedding": embedding(), "x": pa.nulls(1, pa.month_day_nano_interval())})
+    value = bytearray(write_stream(table))
+    walk = _Walk(bytes(value[8:]), 10**9)
+    _, field = walk.elements(walk.table(walk.follow(0), 2), 1)
+    at = 8 + (walk.field(walk.table(field, 3), 0) or 0)
+    assert value[at : at + 2] == b"\2\0"
+    value[at] = unit
+    assert "a type that pyarrow does not know" in dead(decode(bytes(value)))
 
 
 def test_names_that_are_no_utf8_are_refused() -> None:
