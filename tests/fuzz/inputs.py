@@ -14,6 +14,8 @@ from fuzz.mutation import MAX_BYTES, mutate, swap_token
 from fuzz.seeds import answer_body, seeds
 from fuzz.texts import JSON_TOKENS, json_example, json_value
 
+from consumers import ipc
+
 __all__ = ["change", "generate"]
 
 Change = Callable[[Random, bytes], bytes]
@@ -115,8 +117,7 @@ def _statistics(rng: Random, seed: bytes) -> bytes:
 
 def _other_head(rng: Random, seed: bytes) -> bytes:
     """Change the JSON or the numbers in the metadata of one of our own records, and some of its values."""
-    with pa.ipc.open_stream(seed) as reader:
-        table = reader.read_all()
+    table = ipc.read_stream(seed)
     name = rng.choice((b"coreset", b"offset", b"scale"))
     said = dict(table.schema.metadata or {})
     now = said.get(name, b"")
