@@ -1,5 +1,6 @@
-"""A name keeps its stream for life: who comes with another one is refused, whether the first runs or rests.
+"""Whose a name is, and who has a place in a group.
 
+A name keeps its stream for life: who comes with another one is refused, whether the first runs or rests.
 While members run, the group itself refuses (:func:`consumers.clients.input_consumer`), however close together
 two deployments start. While nobody runs, the committed offsets say it: each carries the digest of the stream.
 """
@@ -16,7 +17,7 @@ from consumers.clients import admin_client
 from consumers.errors import StreamError
 from consumers.settings import Settings
 
-__all__ = ["refuse_another_stream"]
+__all__ = ["has_member", "refuse_another_stream"]
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -57,3 +58,10 @@ def _claims(settings: Settings, groups: list[str]) -> Iterator[tuple[str, str, s
                 for partition, committed in admin.list_group_offsets(group)[group].items():
                     if _DIGEST.fullmatch(committed.metadata or ""):
                         yield group, partition.topic, committed.metadata
+
+
+def has_member(settings: Settings, group: str, instance_id: str) -> bool:
+    """Whether the group has a member with this instance id at the moment."""
+    with closing(admin_client(settings)) as admin:
+        members = admin.describe_groups([group])[group]["members"]
+        return any(member["group_instance_id"] == instance_id for member in members)

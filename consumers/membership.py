@@ -14,7 +14,7 @@ from kafka import errors as kafka_errors
 from kafka.coordinator.base import MemberState
 from kafka.structs import ConsumerGroupMetadata
 
-from consumers.claims import refuse_another_stream
+from consumers.claims import has_member, refuse_another_stream
 from consumers.clients import (
     input_consumer,
     keep_joining,
@@ -36,6 +36,8 @@ _LAG_MS = 1_000
 _CLOSE_MS = 2_000
 _TOPIC_LOOKS = 4
 _SAY_SECONDS = 5.0
+_LOOK_SECONDS = 0.2
+_FORGOTTEN = 1.5  # session timeouts
 
 
 class Membership:
@@ -229,6 +231,23 @@ class Membership:
         if not self._ours:
             refuse_another_stream(self._settings, self._group)
             self._ours = True
+
+    def place_is_free(self, stop: threading.Event, alive: Callable[[], None]) -> bool:
+        """Whether nobody has the place that we were shut out of, once who is gone has been forgotten.
+
+        A static member can be shut out by its own past: where the answer to its join was lost, or the
+        coordinator, the group holds a member that nobody is.
+        """
+        if self._instance_id is None:
+            return False
+        patience = time.monotonic() + _FORGOTTEN * self._settings.session_timeout_seconds
+        while not stop.is_set():
+            alive()
+            stop.wait(_LOOK_SECONDS)
+            with suppress(kafka_errors.KafkaError):
+                if time.monotonic() >= patience:
+                    return not has_member(self._settings, self._group, self._instance_id)
+        return True
 
     def leave(self) -> None:
         """Leave the group, so that others have our partitions at once, and close."""

@@ -153,10 +153,10 @@ class TransactionalLoop(Generic[W]):
                     self._new_epoch(stop)
                 elif self.assigned:
                     self._feed(records)
-        except FencedError:
-            if not self._shared:
+        except FencedError as error:
+            if not (self._shared or self._membership.place_is_free(stop, self._alive)):
                 raise
-            log.warning("another replica has taken over; this one stands by", group=self._group)
+            log.warning("shut out, joining the group anew", group=self._group, reason=str(error))
             self._let_go(self._settings.transaction_timeout_seconds)
             self._pipeline = self._new_pipeline()
             self._pipeline.start()
