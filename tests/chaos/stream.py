@@ -108,27 +108,30 @@ class Producer:
         self._thread.join()
 
     def _run(self) -> None:
-        producer: Any = None
         while not self._stop.is_set():
             with suppress(kafka_errors.KafkaError):
-                producer = producer or KafkaProducer(bootstrap_servers=self._servers.split(","), linger_ms=5)
-                self._flow(producer)
-        if producer is not None:
-            with suppress(kafka_errors.KafkaError):
-                producer.flush(30)
-            release(producer)
+                producer = KafkaProducer(bootstrap_servers=self._servers.split(","), linger_ms=5)
+                try:
+                    self._flow(producer)
+                finally:
+                    release(producer)
 
     def _flow(self, producer: Any) -> None:
+        """Send until stopped, or until something is lost: the client can be of no more use then."""
+        lost = threading.Event()
         began, first = time.monotonic(), self.messages
-        while not self._stop.wait(_PAUSE):
+        while not (self._stop.wait(_PAUSE) or lost.is_set()):
             due = first + round((time.monotonic() - began) * self._rate)
             for n in range(self.messages, due):
                 message = self._make(n)
-                producer.send(
+                sent = producer.send(
                     self._topic,
                     message.value,
                     key=message.key,
                     headers=list(message.headers),
                     partition=n % self._partitions,
                 )
+                sent.add_errback(lambda error: lost.set())
                 self.messages, self.examples = n + 1, self.examples + message.rows
+        if self._stop.is_set():
+            producer.flush(30)
