@@ -117,7 +117,7 @@ class Limits:
                 q = bound.hold(q)
             if q is before:
                 return q
-        mixed = max((bound.excess(q) for bound in bounds), default=0.0)
+        mixed = min(1.0, max((bound.excess(q) for bound in bounds), default=0.0))
         held: Float = (1.0 - mixed) * q + mixed / len(q)
         return held
 
@@ -180,7 +180,9 @@ class _Few:
 
     def excess(self, q: Float) -> float:
         top = self._top(q)
-        return max(0.0, (top - self.share) / (top - self.count / len(q))) if top > self.share else 0.0
+        if top <= self.share * _SLACK:
+            return 0.0
+        return (top - self.share) / (top - self.count / len(q))
 
     def _top(self, q: Float) -> float:
         first = len(q) - self.count
@@ -221,7 +223,7 @@ class _Groups:
 
     def excess(self, q: Float) -> float:
         mass = self._mass(q)
-        over = mass > self.shares
+        over = mass > self.shares * _SLACK  # so the share of the examples, by rounding
         return float(((mass - self.shares) / (mass - self.sizes + ~over))[over].max(initial=0.0))
 
     def _mass(self, q: Float) -> Float:

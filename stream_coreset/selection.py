@@ -186,7 +186,7 @@ def select(
         predicted = predict_losses(X, assignment, clusters, chosen, losses, z=z, floor=floor, seed=tree_seed)
     sample = sampler.sample(assignment, clusters, random_stream(secret, "draw"), predicted=predicted)
     p, s = sample.scores, sample.expected_size
-    expected = s * p if design == "iid" else inclusion_probabilities(p, s)
+    expected = s * (p / p.sum()) if design == "iid" else inclusion_probabilities(p, s)
     return Coreset(sample.indices, sample.weights, expected, p, clusters, len(asked), s, sample.order)
 
 

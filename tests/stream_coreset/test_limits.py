@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.traps import UNBIASED, clusters_of, z_score
 
@@ -34,6 +34,7 @@ def assert_group_within(p: np.ndarray, labels: np.ndarray, limit: float) -> None
     assert (shares <= np.maximum(limit, sizes) * (1 + 1e-9)).all()
 
 
+@settings(deadline=None)
 @given(rows, limits, floors)
 def test_p_keeps_every_bound_and_its_floor(
     examples: list[tuple[float, int, int]], given_limits: Limits, floor: float
@@ -49,6 +50,21 @@ def test_p_keeps_every_bound_and_its_floor(
     assert_group_within(p, sources, given_limits.source)
 
 
+def test_limits_that_pull_against_each_other_end_in_uniform() -> None:
+    """Few positive scores, and clusters and sources above their limits: rounding decides what is over."""
+    rng, floor = np.random.default_rng(0), 0.2
+    held_to = Limits(few=1, cluster=0.25, source=0.125)
+    for _ in range(1000):
+        n = int(rng.integers(5, 25))
+        clusters, sources = rng.choice([0, 0, 0, 0, 2], n), rng.integers(0, 3, n)
+        q = held_to.hold((rng.random(n) < 0.2).astype(float), clusters, sources, floor=floor)
+        p = (1 - floor) * q + floor / n
+        assert (q >= 0).all()
+        assert_group_within(p, clusters, 0.25)
+        assert_group_within(p, sources, 0.125)
+
+
+@settings(deadline=None)
 @given(rows, floors)
 def test_a_score_within_its_limits_stays_as_it_is(
     examples: list[tuple[float, int, int]], floor: float
@@ -60,6 +76,7 @@ def test_a_score_within_its_limits_stays_as_it_is(
     np.testing.assert_allclose(even, 1 / 40, rtol=1e-9)
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0.1, 10), min_size=5, max_size=5), st.floats(0.25, 0.9))
 def test_a_full_group_gives_to_the_others_in_proportion(masses: list[float], limit: float) -> None:
     """Group shares are min(limit, c * share) with one c: the others keep their proportions, inside too."""
