@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_coreset.kernels import nearest
@@ -16,6 +16,7 @@ from stream_coreset.stream import ClusterModel, WindowSampler
 D, K, N = 8, 16, 600
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(1e-3, 1e30), st.floats(0.1, 10)), min_size=1, max_size=80))
 def test_the_furthest_5_percent_do_not_move_the_reach(points: list[tuple[float, float]]) -> None:
     squares, weight = (np.array(column) for column in zip(*points, strict=True))
