@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 
+import hypothesis
 import pytest
 from kafka import KafkaAdminClient
 from kafka.admin import NewTopic
@@ -16,6 +17,9 @@ from consumers.broker.jars import fetch_jars
 from consumers.errors import BrokerError
 
 MakeTopic = Callable[..., str]
+
+hypothesis.settings.register_profile("busy", deadline=None)  # a pause of the machine is no failure
+hypothesis.settings.load_profile("busy")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
