@@ -22,7 +22,10 @@ SHARING, SLACK = 4, 65_536
 
 
 class IpcError(ValueError):
-    """The bytes are not an Arrow IPC stream that can be used; the message says why."""
+    """The bytes are not an Arrow IPC stream that can be used; the message says why, in one printable line."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(sentence if sentence.isprintable() else repr(sentence)[1:-1])
 
 
 def check_stream(value: bytes) -> None:

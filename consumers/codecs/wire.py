@@ -47,10 +47,10 @@ _NUMBER, _WHY = 25, 160
 
 
 class ExampleError(ValueError):
-    """Why an example cannot be used: a short kind and a sentence."""
+    """Why an example cannot be used: a short kind and a sentence, in one printable line."""
 
     def __init__(self, kind: str, message: str) -> None:
-        super().__init__(message)
+        super().__init__(message if message.isprintable() else repr(message)[1:-1])
         self.kind = kind
 
 

@@ -248,6 +248,16 @@ def test_types_that_pyarrow_has_no_name_for_are_refused(unit: int) -> None:
     assert "a type that pyarrow does not know" in dead(decode(bytes(value)))
 
 
+@pytest.mark.parametrize("make", [pa.list_view, lambda kind: pa.struct([("a", kind)])])
+def test_refusals_are_printable_whatever_fields_are_called(
+    make: Callable[[pa.DataType], pa.DataType],
+) -> None:
+    kind = make(pa.struct([("a\n\x1b[2J\0", pa.int8())]))
+    said = dead(decode(pa.table({"embedding": pa.nulls(1, kind)})))
+    assert "\\n\\x1b[2J" in said
+    assert said.isprintable()
+
+
 def test_names_that_are_no_utf8_are_refused() -> None:
     value = write_stream(pa.table({"embedding": embedding(), "zqzq": [1]})).replace(
         b"zqzq", b"\xff\xfe\xff\xfe"
