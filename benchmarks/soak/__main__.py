@@ -16,7 +16,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -27,7 +26,7 @@ from kafka.admin import KafkaAdminClient, NewTopic
 
 from benchmarks.report import Goal, arguments, publish
 from benchmarks.soak.figure import draw
-from benchmarks.soak.hardship import Phase, phases
+from benchmarks.soak.hardship import Phase, Schedule, phases
 from benchmarks.soak.load import DIMENSION, ROWS, Lead, LossEndpoint, Progress
 from benchmarks.soak.memory import Growth, Reading, Watch, growth
 from consumers.broker import Broker
@@ -38,7 +37,7 @@ from consumers.topics import ensure_topics
 SAMPLERS = PARTITIONS = 2
 LEAD = 400_000  # examples, 28 MB
 RETENTION_BYTES, SEGMENT_BYTES = 128_000_000, 16_000_000  # a partition: more than the whole lead
-RATE = 25_000.0
+RATE = 20_000.0
 QUICK, FULL = 1_000_000, 10_000_000
 STANDSTILL_SECONDS = 300.0
 
@@ -133,42 +132,16 @@ def _watch(
 ) -> list[Reading]:
     """Read memory every second until all examples are processed; turn the slow-downs on and off."""
     began = moved = time.monotonic()
-    done, current, turns = 0, None, _Turns()
+    done, schedule = 0, Schedule(hardships)
     while done < examples:
         time.sleep(1.0)
         before, done = done, lead.progress.processed
         moved = time.monotonic() if done > before else moved
-        share = done / examples
-        due = next((one for one in hardships if one.begins <= share < one.ends), None)
-        current = turns.turn(current, due)
-        watch.read(time.monotonic() - began, done, current.name if current else "")
+        phase = schedule.turn(done / examples)
+        watch.read(time.monotonic() - began, done, phase)
         _say(watch.readings[-1])
         _require_well(service, lead, time.monotonic() - moved)
     return watch.readings
-
-
-class _Turns:
-    """Turns slow-downs on and off, on a thread of its own: brokers that take long do not hold readings up."""
-
-    def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(1)
-        self._last: Future[None] | None = None
-
-    def turn(self, current: Phase | None, due: Phase | None) -> Phase | None:
-        """Go from one to the other, where they differ and the last turn is done; the one that is on."""
-        if current is due or (self._last is not None and not self._last.done()):
-            return current
-        if self._last is not None:
-            self._last.result()
-        self._last = self._pool.submit(self._switch, current, due)
-        return due
-
-    @staticmethod
-    def _switch(current: Phase | None, due: Phase | None) -> None:
-        if current is not None:
-            current.off()
-        if due is not None:
-            due.on()
 
 
 def _require_well(service: subprocess.Popen[bytes], lead: Lead, still: float) -> None:

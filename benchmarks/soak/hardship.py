@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -14,28 +17,35 @@ from kafka.protocol.admin import AlterClientQuotasRequest
 from benchmarks.soak.load import LossEndpoint
 from consumers.broker import Broker
 
-__all__ = ["Phase", "phases"]
+__all__ = ["Phase", "Schedule", "phases"]
 
 FROZEN_SECONDS, FLOWING_SECONDS = 8.0, 4.0
 SLOW_ANSWER_SECONDS = 20.0
 QUOTA_BYTES = 2_000_000.0
-# Each comes once, briefly, in the first tenth, so that what the service needs to get through it is part of
-# what later memory is compared with; what it would not give back, or what grows with every trouble, is not.
-_WHEN = {
-    "broker frozen": ((0.010, 0.030), (0.25, 0.32)),
-    "endpoint slow": ((0.035, 0.055), (0.40, 0.52)),
-    "quota": ((0.060, 0.070), (0.60, 0.68)),
-    "disk slow": ((0.075, 0.090), (0.76, 0.82)),
-}
+# From one share of the examples to another. Each comes once, briefly, in the first tenth, so that what the
+# service needs to get through it is part of what later memory is compared with; what it would not give back,
+# or what grows with every trouble, is not.
+_WHEN = (
+    ("broker frozen", 0.01, 0.03),
+    ("endpoint slow", 0.03, 0.05),
+    ("quota", 0.05, 0.07),
+    ("disk slow", 0.07, 0.085),
+    ("broker frozen", 0.25, 0.32),
+    ("endpoint slow", 0.40, 0.52),
+    ("quota", 0.60, 0.68),
+    ("disk slow", 0.76, 0.82),
+)
+_LEAST_SECONDS = {"broker frozen": 20.0}  # two freezes, however quickly the examples go by
 
 
 @dataclass(frozen=True)
 class Phase:
-    """A slow-down that is on from one share of the examples to another."""
+    """A slow-down that is on from one share of the examples to another, for `least` seconds at least."""
 
     name: str
     begins: float
     ends: float
+    least: float
     on: Callable[[], object]
     off: Callable[[], object]
 
@@ -63,7 +73,36 @@ def phases(
         "quota": tuple(_quota(servers, clients)),
         "disk slow": (slow_disk, usual_disk),
     }
-    return [Phase(name, *share, *kinds[name]) for name, shares in _WHEN.items() for share in shares]
+    return [
+        Phase(name, begins, ends, _LEAST_SECONDS.get(name, 8.0), *kinds[name]) for name, begins, ends in _WHEN
+    ]
+
+
+class Schedule:
+    """Turns slow-downs on and off in their order, on a thread of its own: brokers that take long to say so
+    do not hold the readings up.
+    """
+
+    def __init__(self, hardships: Sequence[Phase]) -> None:
+        self._coming = deque(hardships)
+        self._now: Phase | None = None
+        self._since = 0.0
+        self._pool = ThreadPoolExecutor(1)
+        self._turn: Future[object] = self._pool.submit(lambda: None)
+
+    def turn(self, share: float) -> str:
+        """Do what is due at this share of the examples; the name of the one that is on, empty without."""
+        if self._turn.done():
+            self._turn.result()
+            self._next(share, time.monotonic())
+        return self._now.name if self._now else ""
+
+    def _next(self, share: float, now: float) -> None:
+        if self._now and share >= self._now.ends and now >= self._since + self._now.least:
+            self._turn, self._now = self._pool.submit(self._now.off), None
+        elif not self._now and self._coming and share >= self._coming[0].begins:
+            self._now, self._since = self._coming.popleft(), now
+            self._turn = self._pool.submit(self._now.on)
 
 
 def _slow(endpoint: LossEndpoint) -> Iterator[Callable[[], None]]:
