@@ -18,6 +18,7 @@ _BRIEF = (0.0, 2.0)  # seconds until what was killed starts again
 _BEYOND_SESSION = (1.2, 1.7)  # sessions
 _TO_END = 15.0  # seconds within which a process must end when asked to
 _TO_BE_FENCED = 30.0  # seconds within which a zombie must notice its successor, also while brokers recover
+_LOOK_SECONDS = 0.2
 _TO_FLOW = 30.0  # seconds for windows to be committed again, before a point can be reached
 _TO_REACH = 8.0  # seconds within which a point must be reached
 
@@ -177,13 +178,15 @@ def _ask_to_end(arena: Arena, member: Member) -> None:
 
 
 def _must_end(arena: Arena, member: Member, seconds: float, sentence: str) -> None:
-    process, deadline = member.process, time.monotonic() + seconds
+    process, left = member.process, seconds
 
     def look() -> None:
+        nonlocal left
         if not member.alive or member.process is not process:
             return
-        if time.monotonic() < deadline:
-            arena.agenda.later(0.2, look)
+        left -= 0.0 if arena.brokers.down else _LOOK_SECONDS  # without brokers nobody learns anything
+        if left > 0:
+            arena.agenda.later(_LOOK_SECONDS, look)
             return
         arena.find(f"{sentence} for {seconds:.0f} s; see {member.log}")
         arena.fleet.kill(member)
