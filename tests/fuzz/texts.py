@@ -91,8 +91,16 @@ def json_example(rng: Random, dimension: int, name: bytes = b'"embedding"') -> b
     rng.shuffle(fields)
     if rng.random() < 0.02:
         fields *= min(rng.choice((10, 1000, 100_000)), MAX_BYTES // (1 + sum(map(len, fields))) + 1)
+    if rng.random() < 0.005:
+        fields.append(b'"a":' + _bulk(rng))
     value = b"{" + rng.choice((b",", b", ", b" ,\n")).join(fields) + b"}"
     return _dressed(rng, value) if rng.random() < 0.1 else value
+
+
+def _bulk(rng: Random) -> bytes:
+    """Return a list of as many small things as a message has room for: objects are larger than their text."""
+    piece = rng.choice((b"[]", b"{}", b'{"":0}', b"1", b"-0.5", b'"a"', b"[[1]]", b"null"))
+    return b"[" + (piece + b",") * (900_000 // (len(piece) + 1)) + piece + b"]"
 
 
 def _embedding(rng: Random, dimension: int) -> bytes:

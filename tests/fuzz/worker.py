@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import json
 import mmap
+import os
 import resource
 import sys
 import time
@@ -95,7 +96,7 @@ class _Taker:
     def __init__(self, target: str, take: Any, place: Place) -> None:
         self._target, self._take, self._place = target, take, place
         self._limit = SECONDS.get(target, _SECONDS)
-        self._tally = Tally()
+        self._memory, self._tally = _Memory(), Tally()
 
     def run(self, seed: str, indices: range) -> Tally:
         """Take the inputs of some indices; each is made by its own generator."""
@@ -110,9 +111,9 @@ class _Taker:
 
     def _measured(self, index: int, value: bytes) -> None:
         """Take an input and measure by how much it raised the peak of memory."""
-        before = _resident_peak()
+        before = self._memory.begin()
         self._outcome(index, value)
-        grown = _resident_peak() - before
+        grown = self._memory.peak() - before
         self._tally.growth_bytes = max(self._tally.growth_bytes, grown)
         if grown > GROWTH_BYTES:
             self._tally.found("memory", index, value, f"{grown} bytes of memory for {len(value)}")
@@ -131,8 +132,25 @@ class _Taker:
             tally.found("slow", index, value, f"{seconds:.1f} s")
 
 
-def _resident_peak() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+class _Memory:
+    """Resident memory of this process, and its peak since it was last begun anew (Linux, proc(5))."""
+
+    def __init__(self) -> None:
+        self._status = os.open("/proc/self/status", os.O_RDONLY)
+        self._clear = os.open("/proc/self/clear_refs", os.O_WRONLY)
+
+    def begin(self) -> int:
+        """Forget the peak; the bytes that are resident now."""
+        os.pwrite(self._clear, b"5", 0)
+        return self._read(b"VmRSS")
+
+    def peak(self) -> int:
+        """Return the most bytes since."""
+        return self._read(b"VmHWM")
+
+    def _read(self, name: bytes) -> int:
+        _, _, after = os.pread(self._status, 8192, 0).partition(name + b":")
+        return int(after.split(maxsplit=1)[0]) * 1024
 
 
 if __name__ == "__main__":
