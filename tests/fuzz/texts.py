@@ -106,7 +106,8 @@ def _bulk(rng: Random) -> bytes:
 def _embedding(rng: Random, dimension: int) -> bytes:
     if rng.random() < 0.1:
         return json_value(rng)
-    n = rng.choice((dimension,) * 9 + (0, dimension - 1, dimension + 1, 100, 50_000))
+    long = 50_000 if rng.random() < 0.05 else 100
+    n = rng.choice((dimension,) * 9 + (0, dimension - 1, dimension + 1, long))
     if n > dimension + 1:
         return b"[" + b",".join([json_number(rng)] * n) + b"]"
     return b"[" + b",".join(json_number(rng) for _ in range(n)) + b"]"
