@@ -12,15 +12,14 @@ from functools import cache
 from pathlib import Path
 from unittest.mock import patch
 
-from fuzz.contract import ACCEPTED, kind_of, require
+from fuzz.contract import ACCEPTED, SECRET, kind_of, require
 
 from consumers.flags import add_settings, read_settings
 from consumers.sampler import sensitivity_sampler
 from consumers.settings import Settings, SettingsError, load_settings
 
-__all__ = ["SECRET", "environment", "flags", "yaml"]
+__all__ = ["environment", "flags", "yaml"]
 
-SECRET = "hush-a-secret"
 _PREFIX = "STREAM_CORESET_"
 _MOST_WORDS = 300  # argparse takes time with their square
 _LONGEST = 131_000  # that the kernel lets a variable have

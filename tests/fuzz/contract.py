@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["ACCEPTED", "BrokenContract", "kind_of", "require"]
+__all__ = ["ACCEPTED", "SECRET", "BrokenContract", "kind_of", "require"]
 
 ACCEPTED = "accepted"
+SECRET = "hush-a-secret"  # in inputs; never in what is said of them
 _VARIABLE = re.compile(r"'[^']*'|\"[^\"]*\"|\S*\d\S*|[^\x20-\x7e]+")
 _SIGNS_OF_A_BOMB = re.compile(r"\b(malloc|realloc|allocat|MemoryError|bad_alloc)", re.IGNORECASE)
 # orjson reserves what so many bytes of valid JSON could need, and says this of some that cannot be valid.

@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 import orjson
 import pyarrow as pa
-from fuzz.configuration import SECRET
+from fuzz.contract import SECRET
 from fuzz.framing import join
 
 from consumers import ipc
