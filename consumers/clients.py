@@ -9,13 +9,11 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from kafka import errors as kafka_errors
 from kafka.coordinator.assignors.range import RangePartitionAssignor
 from kafka.coordinator.base import MemberState
-from kafka.net.transport import KafkaSSLTransport, KafkaTCPTransport
-from kafka.record.default_records import DefaultRecordBatch
 
 from consumers.credentials import Hidden, credentials, verify
 from consumers.errors import ServiceError
+from consumers.mends import mend_client
 from consumers.settings import Settings
-from consumers.transform import UnreadableName
 
 __all__ = [
     "admin_client",
@@ -41,61 +39,7 @@ _OURS = {
     "key_serializer", "value_serializer", "key_deserializer", "value_deserializer", "bootstrap_servers",
 }  # fmt: skip
 
-
-def _hear_last_words(transport: type[Any]) -> None:
-    """Let the client read what brokers say before they hang up: that they refuse the login, and why.
-
-    kafka-python 3.0.12 drops what arrives together with the end of the connection.
-    """
-    receive = transport._sock_recv
-
-    def receive_first(self: Any) -> tuple[bytes, Exception | None]:
-        data, error = receive(self)
-        return data, None if data else error  # the end comes again at the next call
-
-    transport._sock_recv = receive_first
-
-
-_hear_last_words(KafkaTCPTransport)
-_hear_last_words(KafkaSSLTransport)
-
-
-class _Lenient(bytearray):
-    """Bytes whose parts can be decoded whatever they are."""
-
-    def __getitem__(self, part: Any) -> Any:
-        found = super().__getitem__(part)
-        return _Lenient(found) if isinstance(part, slice) else found
-
-    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        try:
-            return super().decode(encoding, errors)
-        except UnicodeDecodeError:
-            return UnreadableName(super().decode(encoding, "backslashreplace"))
-
-
-def _read_any_header(batch: type[Any]) -> None:
-    """Let the client read headers whose names are no UTF-8: brokers take them, and others may write them.
-
-    kafka-python 3.0.12 raises at every poll: one such message would stop its partition for good.
-    """
-    read = batch._read_msg
-
-    def read_leniently(self: Any) -> Any:
-        position = self._pos
-        try:
-            return read(self)
-        except UnicodeDecodeError:
-            buffer, self._buffer, self._pos = self._buffer, _Lenient(self._buffer), position
-            try:
-                return read(self)
-            finally:
-                self._buffer = buffer
-
-    batch._read_msg = read_leniently
-
-
-_read_any_header(DefaultRecordBatch)
+mend_client()
 
 
 def _connection(settings: Settings, kind: type[Any]) -> dict[str, Any]:

@@ -36,8 +36,8 @@ _LAG_MS = 1_000
 _CLOSE_MS = 2_000
 _TOPIC_LOOKS = 4
 _SAY_SECONDS = 5.0
-_LOOK_SECONDS = 0.2
-_FORGOTTEN = 1.5  # session timeouts
+_LOOK_SECONDS = 0.5
+_FORGOTTEN = 3.0  # session timeouts: brokers that start again count them from then
 
 
 class Membership:
@@ -245,8 +245,10 @@ class Membership:
             alive()
             stop.wait(_LOOK_SECONDS)
             with suppress(kafka_errors.KafkaError):
+                if not has_member(self._settings, self._group, self._instance_id):
+                    return True
                 if time.monotonic() >= patience:
-                    return not has_member(self._settings, self._group, self._instance_id)
+                    return False
         return True
 
     def leave(self) -> None:

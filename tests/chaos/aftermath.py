@@ -67,6 +67,7 @@ def judge(arena: Arena, watch: Watch, outcome: Outcome) -> None:
         arena.find(f"a client took {arena.endpoint.swallowed:,} bytes of an answer without end")
     outcome.findings = arena.findings
     outcome.losses, outcome.swallowed = arena.endpoint.answered, arena.endpoint.swallowed
+    outcome.mended = arena.brokers.mended
     outcome.restarts = sum(member.starts - 1 for member in arena.fleet.members)
     for member in arena.fleet.members:
         outcome.peak_mb[member.role] = max(outcome.peak_mb.get(member.role, 0.0), member.peak_mb)

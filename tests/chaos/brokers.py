@@ -22,6 +22,8 @@ __all__ = ["Brokers"]
 _START_SECONDS = 60.0
 _SERVICE = "SERVICE"
 _LISTENERS = {"PLAINTEXT": "PLAINTEXT", _SERVICE: "PLAINTEXT"}
+_LOOK_SECONDS = 2.0
+_CANNOT_SERVE = b"Failed to load metadata from __"  # so a coordinator is refused until the node starts again
 _LOG_PARTITIONS = 5  # of the topics that hold offsets and transactions
 
 
@@ -45,6 +47,8 @@ class Brokers(Broker):
         self._advertised = free_ports(nodes)
         self.count = nodes
         self.down: set[int] = set()
+        self.mended = 0
+        self._look_at = 0.0
 
     @property
     def routes(self) -> dict[int, int]:
@@ -86,6 +90,19 @@ class Brokers(Broker):
         """Let a frozen node go on."""
         super().thaw(node)
         self.down.discard(node)
+
+    def broken(self) -> list[int]:
+        """Nodes that run and have given up a part of what they coordinate, perhaps for ever.
+
+        Apache Kafka 4.1 answers NOT_COORDINATOR until it is started again, when its controller took a node
+        for dead that loaded its groups just then (too busy a machine). Where another node leads now it is no
+        defect: only those who are not served tell.
+        """
+        if time.monotonic() < self._look_at:
+            return []
+        self._look_at = time.monotonic() + _LOOK_SECONDS
+        up = [node for node in self._nodes if node.number not in self.down and node.started]
+        return [node.number for node in up if _CANNOT_SERVE in (node.directory / "broker.log").read_bytes()]
 
     def create(self, topics: Iterable[str], partitions: int) -> None:
         """Create topics, replicated over all nodes."""

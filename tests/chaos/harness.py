@@ -16,7 +16,7 @@ from chaos.deployment import PARTITIONS
 from chaos.outcome import Fault, Outcome
 from chaos.pace import scaled, slowness
 from chaos.processes import strike_at_point, strike_process
-from chaos.surroundings import strike_broker, strike_endpoint, strike_network
+from chaos.surroundings import mend_brokers, strike_broker, strike_endpoint, strike_network
 from chaos.watch import Watch
 
 __all__ = ["Harness"]
@@ -101,7 +101,7 @@ class Harness:
 
     def _begin(self) -> None:
         arena = self._arena_now
-        arena.agenda.chores += [self._look_after, arena.fleet.weigh]
+        arena.agenda.chores += [self._look_after, arena.fleet.weigh, self._mend_brokers]
         arena.flowing = self._flowing
         for one in arena.deployments:
             one.checker.start()
@@ -128,6 +128,11 @@ class Harness:
             arena.find(f"{member.name} ended by itself with code {code}: {member.last_words()}")
             if not member.passing:
                 arena.agenda.later(1.0, lambda member=member: member.alive or arena.fleet.start(member))
+
+    def _mend_brokers(self) -> None:
+        arena = self._arena_now
+        if (broken := arena.brokers.broken()) and self._stalled():
+            mend_brokers(arena, broken)
 
     def _fire(self) -> None:
         cards, again = deal(self._rng), deque[Card]()

@@ -32,6 +32,7 @@ class Outcome:
     stalls: list[float] = field(default_factory=list)
     examples: int = 0
     restarts: int = 0
+    mended: int = 0  # brokers that had to be started again though they ran
     losses: int = 0
     swallowed: int = 0
     peak_mb: dict[str, float] = field(default_factory=dict)

@@ -69,6 +69,7 @@ def as_json(outcome: Outcome, seed: int, nodes: int) -> dict[str, Any]:
         "checked": dict(counts),
         "checked_by_format": {name: report.as_json() for name, report in outcome.reports.items()},
         "restarts": outcome.restarts,
+        "brokers_started_again_because_they_refused_to_coordinate": outcome.mended,
         "losses_answered": outcome.losses,
         "bytes_taken_of_an_endless_answer": outcome.swallowed,
         "peak_resident_mb": {role: round(peak, 1) for role, peak in outcome.peak_mb.items()},

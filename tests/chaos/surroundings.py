@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterable
 
 from chaos.arena import Arena, Hit
 from chaos.deck import Card
@@ -12,7 +13,7 @@ from chaos.pace import scaled
 
 from consumers.errors import BrokerError
 
-__all__ = ["brokers_ready", "kill_node", "strike_broker", "strike_endpoint", "strike_network"]
+__all__ = ["brokers_ready", "kill_node", "mend_brokers", "strike_broker", "strike_endpoint", "strike_network"]
 
 _DOWN = (0.5, 3.0)  # seconds until a killed node starts again
 _FROZEN = (2.0, 6.0)
@@ -44,6 +45,14 @@ def kill_node(arena: Arena, node: int) -> None:
             arena.say(f"     node {node} is back, {time.monotonic() - began:.1f} s after its restart")
 
     arena.agenda.later(arena.rng.uniform(*_DOWN), threading.Thread(target=restart, daemon=True).start)
+
+
+def mend_brokers(arena: Arena, broken: Iterable[int]) -> None:
+    """Start nodes again that run and do not serve, as an operator does."""
+    for node in broken:
+        arena.say(f"     node {node} runs, but refuses to coordinate (a defect of Apache Kafka): once more")
+        arena.brokers.mended += 1
+        kill_node(arena, node)
 
 
 def strike_broker(arena: Arena, card: Card) -> Hit | None:

@@ -99,6 +99,7 @@ class Running:
     stop: threading.Event
     thread: threading.Thread
     failure: list[BaseException]
+    expected: bool = False
 
     def end(self, seconds: float = 15.0) -> None:
         self.stop.set()
@@ -107,6 +108,7 @@ class Running:
 
     def error(self, seconds: float = 15.0) -> BaseException:
         """Wait for the loop to end by itself and return why."""
+        self.expected = True
         self.thread.join(seconds)
         assert self.failure, "the loop did not fail"
         return self.failure[0]
@@ -136,6 +138,8 @@ def running() -> Callable[..., Any]:
             yield it
         finally:
             it.end()
+            if failure and not it.expected:
+                raise AssertionError("the loop failed") from failure[0]
 
     return run
 
