@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import signal
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 
 import hypothesis
 import pytest
+import structlog
 from kafka import KafkaAdminClient
 from kafka.admin import NewTopic
 
@@ -34,6 +37,21 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if needed and not os.environ.get("KAFKA_BOOTSTRAP_SERVERS") and not session.config.option.collectonly:
         with suppress(BrokerError):
             fetch_jars(lambda text: None)
+
+
+@pytest.fixture(autouse=True)
+def _process_restored() -> Iterator[None]:
+    """What commands do to their process is undone after each test: its log, its signals."""
+    root = logging.getLogger()
+    level = root.level
+    signals = {one: signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, action in signals.items():
+        signal.signal(number, action)
+    for handler in [one for one in root.handlers if getattr(one, "ours", False)]:
+        root.removeHandler(handler)
+    root.setLevel(level)
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import logging
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -18,7 +17,6 @@ from typing import Any
 import httpx
 import psutil
 import pytest
-import structlog
 import yaml
 from kafka import KafkaAdminClient
 from support.secured import ADMIN, PASSPHRASE, Secured
@@ -163,21 +161,6 @@ MISTAKES = {
 }
 
 
-@pytest.fixture
-def process_restored() -> Iterator[None]:
-    """What commands do to their process is undone: its log, its signals."""
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    signals = {one: signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGINT)}
-    yield
-    for number, action in signals.items():
-        signal.signal(number, action)
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.reset_defaults()
-
-
-@pytest.mark.usefixtures("process_restored")
 @pytest.mark.parametrize("case", MISTAKES)
 def test_mistakes_do_not_repeat_a_secret(
     case: str, tmp_path: Path, secured: Secured, capsys: pytest.CaptureFixture[str]
@@ -210,7 +193,6 @@ def test_debugging_the_client_shows_no_secret(secured: Secured, login: dict[str,
     assert SENTINEL not in out.getvalue()
 
 
-@pytest.mark.usefixtures("process_restored")
 @pytest.mark.parametrize("log_format", ["text", "json"])
 def test_the_traceback_of_a_mistake_of_ours_shows_no_secret(log_format: Any) -> None:
     settings = load_settings(
