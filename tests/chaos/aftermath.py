@@ -14,7 +14,7 @@ __all__ = ["calm_down", "judge", "stop"]
 
 _HEAL_SECONDS = 60.0
 _END_SECONDS = 180.0  # within which everything produced must be processed
-_STOP_SECONDS = 15.0
+_STOP_SECONDS = 20.0
 _CHECK_SECONDS = 120.0
 _SWALLOWED_LIMIT = 64_000_000  # bytes of an endless answer: the client's limit is 1 MB, buffers hold the rest
 

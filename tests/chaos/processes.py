@@ -16,7 +16,7 @@ __all__ = ["strike_at_point", "strike_process"]
 
 _BRIEF = (0.0, 2.0)  # seconds until what was killed starts again
 _BEYOND_SESSION = (1.2, 1.7)  # sessions
-_TO_END = 15.0  # seconds within which a process must end when asked to
+_TO_END = 30.0
 _TO_BE_FENCED = 30.0  # seconds within which a zombie must notice its successor, also while brokers recover
 _LOOK_SECONDS = 0.2
 _TO_FLOW = 30.0  # seconds for windows to be committed again, before a point can be reached
