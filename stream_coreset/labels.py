@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -24,7 +26,8 @@ class LabelBuffer:
     """The newest labelled examples of a stream: probes, and emitted examples whose losses came back.
 
     Weights say how many examples of the stream each one stands for: members / probes of a cluster, or 1/pi.
-    They halve with age. Time is passed in: any clock, always the same one.
+    They halve with age. Losses keep the model version they came from, and are compared through factors that
+    the caller knows. Time is passed in: any clock, always the same one.
 
     Parameters
     ----------
@@ -52,12 +55,18 @@ class LabelBuffer:
         self.losses: Float = np.zeros(0)
         self._weights: Float = np.zeros(0)
         self._born: Float = np.zeros(0)
+        self._versions: NDArray[np.object_] = np.zeros(0, object)
 
     def __len__(self) -> int:
         return len(self.losses)
 
-    def add(self, X: Array, losses: Array, weights: Array, now: float) -> None:
-        """Keep labelled examples: embeddings (m, d), losses (m,), weights (m,).
+    @property
+    def versions(self) -> set[str]:
+        """Model versions that the losses came from."""
+        return set(self._versions.tolist())
+
+    def add(self, X: Array, losses: Array, weights: Array, now: float, version: str = "") -> None:
+        """Keep labelled examples: embeddings (m, d), losses (m,) of one model version, weights (m,).
 
         Raises
         ------
@@ -70,6 +79,7 @@ class LabelBuffer:
         self.losses = self._newest(self.losses, check_losses(losses, m, "losses"))
         self._weights = self._newest(self._weights, check_weights(weights, m, "weights"))
         self._born = self._newest(self._born, np.full(m, now))
+        self._versions = self._newest(self._versions, np.full(m, version, object))
 
     def weights(self, now: float) -> Float:
         """The weights as they count now, decayed by age."""
@@ -80,15 +90,19 @@ class LabelBuffer:
     def _newest(self, held: NDArray[Any], added: NDArray[Any]) -> NDArray[Any]:
         return np.concatenate([held, added])[-self.capacity :]
 
-    def rescale(self, factor: float) -> None:
-        """Multiply all losses, when another model version gives losses of another size."""
-        self.losses = self.losses * factor
-
-    def describe(self, clusters: Clusters, now: float, z: float = 2.0) -> tuple[Clusters, LabelledExamples]:
+    def describe(
+        self,
+        clusters: Clusters,
+        now: float,
+        z: float = 2.0,
+        *,
+        factors: Mapping[str, float] = MappingProxyType({}),
+    ) -> tuple[Clusters, LabelledExamples]:
         """The clusters with the losses of their labelled examples, and these as examples to learn from.
 
         Center loss and spread are the weighted mean and root mean square over the labelled examples of the
-        cluster, both shrunk toward those of all by two examples; unknown where a cluster has none.
+        cluster, both shrunk toward those of all by two examples. Where a cluster has none, what was known of
+        it stays.
 
         Parameters
         ----------
@@ -98,10 +112,13 @@ class LabelBuffer:
             As in `add`.
         z : float
             Exponent of the distance in the scores.
+        factors : mapping
+            What losses of a model version are multiplied by, to compare with those of now; 1 where not given.
         """
         weights = self.weights(now)
         kept = weights > 0
-        X, of_kept, weights = self._X[kept], self.losses[kept], weights[kept]
+        scales = np.array([factors.get(version, 1.0) for version in self._versions[kept]])
+        X, of_kept, weights = self._X[kept], self.losses[kept] * scales, weights[kept]
         if len(X) == 0:
             return clusters, LabelledExamples(features(X, [], []), of_kept, weights, np.zeros((2, 0)))
         labels, squares = nearest(X, clusters.centers)
@@ -114,11 +131,14 @@ class LabelBuffer:
 
 
 def _described(clusters: Clusters, losses: Float, spreads: Float, mean_square: float, z: float) -> Clusters:
+    """The clusters with these losses; where one is NaN, what was known of it stays."""
+    known = ~np.isnan(losses)
+    losses, spreads = np.where(known, losses, clusters.losses), np.where(known, spreads, clusters.spreads)
     return replace(
         clusters,
         losses=losses,
         spreads=spreads,
-        loss_ages=np.where(np.isnan(losses), np.nan, 0.0),
+        loss_ages=np.where(known & np.isnan(clusters.loss_ages), 0.0, clusters.loss_ages),
         mean_square=mean_square,
         holders=np.array([holder_constants(clusters.centers, values, z) for values in (losses, spreads)]),
     )

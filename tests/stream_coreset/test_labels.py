@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -84,10 +86,32 @@ def test_the_oldest_leave_first() -> None:
     assert len(buffer) == 4
 
 
-def test_losses_of_another_version_are_rescaled() -> None:
-    buffer = filled()
-    buffer.rescale(0.5)
-    assert buffer.losses.tolist() == [0.5, 1.5, 2.0, 2.0, 5.0]
+def test_losses_of_another_version_are_compared_through_its_factor() -> None:
+    """The same clusters and examples as if the old losses had been half as large."""
+    old, new = np.array([[0.0], [1.0], [10.0]]), np.array([[0.5], [10.5]])
+    mixed, plain = LabelBuffer(1), LabelBuffer(1)
+    for buffer, scale in ((mixed, 2.0), (plain, 1.0)):
+        buffer.add(old, scale * np.array([1.0, 3.0, 4.0]), np.ones(3), now=0.0, version="1")
+        buffer.add(new, np.array([2.0, 5.0]), np.ones(2), now=0.0, version="2")
+    assert mixed.versions == {"1", "2"}
+    scaled, examples = mixed.describe(clusters(), now=0.0, factors={"1": 0.5})
+    expected, others = plain.describe(clusters(), now=0.0)
+    assert scaled == expected
+    assert examples.losses == pytest.approx(others.losses)
+    assert examples.features == pytest.approx(others.features)
+
+
+def test_what_was_known_of_a_cluster_without_labelled_examples_stays() -> None:
+    known = replace(
+        clusters(),
+        losses=np.array([7.0, 8.0, 9.0]),
+        spreads=np.array([7.5, 8.5, 9.5]),
+        loss_ages=np.array([1.0, 2.0, 3.0]),
+    )
+    described, _ = filled().describe(known, now=0.0)
+    assert (described.losses[2], described.spreads[2]) == (9.0, 9.5)
+    assert described.losses[0] != 7.0
+    assert described.loss_ages.tolist() == [1.0, 2.0, 3.0]
 
 
 def test_nothing_labelled_tells_nothing() -> None:
