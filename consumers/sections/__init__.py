@@ -1,0 +1,24 @@
+"""The sections of the settings, each with its fields, limits and what they mean."""
+
+from __future__ import annotations
+
+from consumers.sections.common import Name, Positive, SettingsError
+from consumers.sections.kafka import Kafka, Topics
+from consumers.sections.model import Endpoint
+from consumers.sections.monitoring import Monitoring
+from consumers.sections.sampling import Sampling
+from consumers.sections.stream import Clustering, Input, Window
+
+__all__ = [
+    "Clustering",
+    "Endpoint",
+    "Input",
+    "Kafka",
+    "Monitoring",
+    "Name",
+    "Positive",
+    "Sampling",
+    "SettingsError",
+    "Topics",
+    "Window",
+]
