@@ -236,20 +236,28 @@ class Membership:
         """Whether nobody has the place that we were shut out of, once who is gone has been forgotten.
 
         A static member can be shut out by its own past: where the answer to its join was lost, or the
-        coordinator, the group holds a member that nobody is.
+        coordinator, the group holds a member that nobody is. It is forgotten after a session, which begins
+        anew with the coordinator; a member that lives may be missing for less.
         """
         if self._instance_id is None:
             return False
-        patience = time.monotonic() + _FORGOTTEN * self._settings.session_timeout_seconds
-        while not stop.is_set():
+        session = self._settings.session_timeout_seconds
+        patience, last_seen = time.monotonic() + _FORGOTTEN * session, time.monotonic()
+        while not stop.wait(_LOOK_SECONDS):
             alive()
-            stop.wait(_LOOK_SECONDS)
-            with suppress(kafka_errors.KafkaError):
-                if not has_member(self._settings, self._group, self._instance_id):
-                    return True
-                if time.monotonic() >= patience:
-                    return False
+            taken = self._taken()
+            if taken is False and time.monotonic() - last_seen > session:
+                return True
+            last_seen = last_seen if taken is False else time.monotonic()
+            if taken and time.monotonic() >= patience:
+                return False
         return True
+
+    def _taken(self) -> bool | None:
+        """Whether the group has a member in our place; None where the brokers do not say."""
+        with suppress(kafka_errors.KafkaError):
+            return has_member(self._settings, self._group, str(self._instance_id))
+        return None
 
     def leave(self) -> None:
         """Leave the group, so that others have our partitions at once, and close."""
