@@ -14,8 +14,9 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
+from consumers import options
 from consumers.errors import ServiceError
 
 if TYPE_CHECKING:
@@ -33,6 +34,11 @@ class _Command:
     says: str
     run: Callable[[argparse.Namespace], int]
     prepare: Callable[[argparse.ArgumentParser], None]
+
+
+class _Report(Protocol):
+    def render(self) -> str: ...
+    def json(self) -> object: ...
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -74,71 +80,6 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
         if name in words[:1]:  # the settings take time to describe
             command.prepare(own)
     return parser
-
-
-def _nothing(parser: argparse.ArgumentParser) -> None:
-    """For a command that parses its own options."""
-
-
-def _settings_only(parser: argparse.ArgumentParser) -> None:
-    from consumers.flags import add_settings
-
-    add_settings(parser)
-
-
-def _with_samplers(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--samplers", type=int, default=1, metavar="N", help="sampler processes (default 1)")
-    _settings_only(parser)
-
-
-def _with_supervised(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--supervised", action="store_true", help=argparse.SUPPRESS)
-    _settings_only(parser)
-
-
-def _with_json(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--json",
-        nargs="?",
-        const="-",
-        metavar="FILE",
-        help="write the report as JSON to FILE, or to the terminal",
-    )
-    _settings_only(parser)
-
-
-def _with_role(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--role", choices=("sampler", "clusterer"), help="check what this role needs (default: both)"
-    )
-    _settings_only(parser)
-
-
-def _with_principal(parser: argparse.ArgumentParser) -> None:
-    from consumers.rights import PARTS
-
-    parser.add_argument("--part", choices=PARTS, help="of this part of the service alone (default: of each)")
-    parser.add_argument(
-        "--principal",
-        metavar="TEXT",
-        help="who is granted them, as the brokers call it (default User:{kafka.sasl_username} where that is "
-        "set, else User:{name}-{part})",
-    )
-    _settings_only(parser)
-
-
-def _with_selection(parser: argparse.ArgumentParser) -> None:
-    from consumers.replay.selection import add_options
-
-    add_options(parser)
-    _settings_only(parser)
-
-
-def _with_verify(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--verify", action="store_true", help="create nothing, only say what is missing or wrong"
-    )
-    _settings_only(parser)
 
 
 def _settings(arguments: argparse.Namespace, role: str = "") -> Settings:
@@ -222,11 +163,15 @@ def _audit(arguments: argparse.Namespace) -> int:
     from consumers.audit import audit
 
     report = audit(settings, lambda text: print(f"{text} ...", file=sys.stderr))
-    if arguments.json != "-":
-        print(report.render())
-    if arguments.json is not None:
-        _write_json(arguments.json, report.json())
+    _show(report, arguments.json)
     return 0 if report.clean else _MEND
+
+
+def _select(arguments: argparse.Namespace) -> int:
+    from consumers.one_shot import read_options, run
+
+    _show(run(read_options(arguments)), arguments.json)
+    return 0
 
 
 def _replay(arguments: argparse.Namespace) -> int:
@@ -237,6 +182,14 @@ def _replay(arguments: argparse.Namespace) -> int:
     report = replay(settings, read_options(arguments), lambda text: print(f"{text} ...", file=sys.stderr))
     print(report.render())
     return _MEND if report.stayed else 0
+
+
+def _show(report: _Report, where: str | None) -> None:
+    """Show a report to people, or to programs, or both: `where` is that of ``--json``."""
+    if where != "-":
+        print(report.render())
+    if where is not None:
+        _write_json(where, report.json())
 
 
 def _write_json(where: str, value: object) -> None:
@@ -258,18 +211,31 @@ def _demo(words: Sequence[str]) -> int:
 
 _COMMANDS = {
     "run": _Command(
-        "run samplers and the clusterer on this machine, restarted when they end", _run, _with_samplers
+        "run samplers and the clusterer on this machine, restarted when they end", _run, options.with_samplers
     ),
-    "sampler": _Command("run one sampler; start more of them to scale out", _sampler, _with_supervised),
-    "clusterer": _Command("run one clusterer; a second one stands by", _clusterer, _with_supervised),
-    "topics": _Command("create the topics of the service, or verify them", _topics, _with_verify),
-    "check": _Command("connect to everything, say what is wrong and how to mend it", _check, _with_role),
-    "rights": _Command("print the least rights (ACLs) of each part, as commands", _rights, _with_principal),
-    "audit": _Command("verify from the topics that nothing was lost, repeated or biased", _audit, _with_json),
+    "sampler": _Command(
+        "run one sampler; start more of them to scale out", _sampler, options.with_supervised
+    ),
+    "clusterer": _Command("run one clusterer; a second one stands by", _clusterer, options.with_supervised),
+    "topics": _Command("create the topics of the service, or verify them", _topics, options.with_verify),
+    "check": _Command(
+        "connect to everything, say what is wrong and how to mend it", _check, options.with_role
+    ),
+    "rights": _Command(
+        "print the least rights (ACLs) of each part, as commands", _rights, options.with_principal
+    ),
+    "audit": _Command(
+        "verify from the topics that nothing was lost, repeated or biased", _audit, options.with_json
+    ),
     "replay-dead-letters": _Command(
-        "put dead letters back into the stream, once their cause is mended", _replay, _with_selection
+        "put dead letters back into the stream, once their cause is mended", _replay, options.with_selection
     ),
-    "demo": _Command("show it all on a replayed stream (own options: demo --help)", lambda _: 0, _nothing),
+    "select": _Command(
+        "select a weighted sample of the rows of a file, without Kafka", _select, options.with_file
+    ),
+    "demo": _Command(
+        "show it all on a replayed stream (own options: demo --help)", lambda _: 0, options.nothing
+    ),
 }
 
 if __name__ == "__main__":
