@@ -18,6 +18,7 @@ from consumers.codecs.examples import Codec, Decoded
 from consumers.connecting import attempt
 from consumers.endpoint import EndpointError, ModelEndpoint
 from consumers.errors import BrokerError, ServiceError
+from consumers.feedback.checking import check_feedback
 from consumers.reader import offset_range, read_to_end
 from consumers.rights import Part, missing_rights
 from consumers.settings import Settings
@@ -78,6 +79,8 @@ class _Check:
         brokers = self._look("brokers", self._brokers)
         yield brokers
         steps = {"topics": self._topics, "rights": self._rights, "messages": self._messages}
+        if self._settings.feedback.topic is not None:
+            steps["feedback"] = self._feedback
         for about, look in steps.items():
             known = brokers.state == "ok"
             yield self._look(about, look) if known else Finding(about, "skipped", "the brokers come first")
@@ -172,6 +175,11 @@ class _Check:
         if self._example is None and len(decoded.valid_rows):
             row = int(decoded.valid_rows[0])
             self._example = _Example(codec.example(decoded, row), decoded.embeddings[:1])
+
+    def _feedback(self) -> str:
+        if "clusterer" not in self._roles:
+            raise _Unknown("the clusterer alone reads it")
+        return check_feedback(self._settings)
 
     def _endpoint(self) -> str:
         asked = self._settings.endpoint

@@ -62,6 +62,17 @@ _NEEDS: Mapping[Part, Needs] = {
     "check": (*_SAMPLER, *_CLUSTERER, ("DESCRIBE_CONFIGS", "topic", ROLES)),
     "trainer": (("READ", "topic", ("coreset",)),),  # and READ on a group of its own
 }
+# What is added where losses come back.
+_RETURNED: Needs = (
+    ("READ", "topic", ("coreset", "windows", "feedback")),
+    ("WRITE", "topic", ("estimates",)),
+)
+_NEEDS_OF_FEEDBACK: Mapping[Part, Needs] = {
+    "clusterer": _RETURNED,
+    "topics": tuple((how, "topic", ("estimates",)) for how in ("CREATE", "DESCRIBE", "DESCRIBE_CONFIGS")),
+    "check": (*_RETURNED, ("DESCRIBE_CONFIGS", "topic", ("estimates",))),
+    "trainer": (("WRITE", "topic", ("feedback",)),),
+}
 
 
 @dataclass(frozen=True)
@@ -93,16 +104,22 @@ def rights_of(settings: Settings, *parts: Part) -> list[Right]:
     needed = (
         Right(operation, kind, _named(settings, kind, name).removesuffix("*"), name.endswith("*"))
         for part in parts
-        for operation, kind, names in _NEEDS[part]
+        for operation, kind, names in _needs(settings, part)
         for name in names
     )
     return list(dict.fromkeys(needed))
 
 
+def _needs(settings: Settings, part: Part) -> Needs:
+    more = () if settings.feedback.topic is None else _NEEDS_OF_FEEDBACK.get(part, ())
+    return (*_NEEDS[part], *more)
+
+
 def _named(settings: Settings, kind: Kind, name: str) -> str:
     if kind != "topic":
         return f"{settings.name}-{name}"
-    return settings.input.topic if name == "input" else settings.topic(name)  # type: ignore[arg-type]
+    theirs = {"input": settings.input.topic, "feedback": settings.feedback.topic}
+    return theirs.get(name) or settings.topic(name)  # type: ignore[arg-type]
 
 
 def acl_commands(settings: Settings, part: Part, principal: str) -> Iterator[str]:

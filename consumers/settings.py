@@ -22,6 +22,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDic
 from consumers.sections import (
     Clustering,
     Endpoint,
+    Feedback,
     Input,
     Kafka,
     Monitoring,
@@ -36,6 +37,7 @@ from consumers.sections import (
 __all__ = [
     "Clustering",
     "Endpoint",
+    "Feedback",
     "Input",
     "Kafka",
     "Monitoring",
@@ -50,8 +52,9 @@ __all__ = [
 _PREFIX = "STREAM_CORESET_"
 _MISTAKES = 10  # named in one sentence
 _LONGEST_FILE = 100_000
-Role = Literal["coreset", "windows", "statistics", "clusters", "dead_letters"]
-ROLES: tuple[Role, ...] = get_args(Role)
+Always = Literal["coreset", "windows", "statistics", "clusters", "dead_letters"]
+Role = Always | Literal["estimates"]
+ROLES: tuple[Always, ...] = get_args(Always)  # estimates are there only with a feedback topic
 
 
 class Settings(BaseSettings):
@@ -77,6 +80,7 @@ class Settings(BaseSettings):
     sampling: Sampling = Sampling()
     clustering: Clustering = Clustering()
     endpoint: Endpoint = Endpoint()
+    feedback: Feedback = Feedback()
     monitoring: Monitoring = Monitoring()
     session_timeout_seconds: Positive = Field(
         default=10.0, description="a dead member's partitions move after this"
@@ -90,10 +94,17 @@ class Settings(BaseSettings):
     def _consistent(self) -> Settings:
         if self.window.max_bytes < self.input.max_message_bytes:
             raise ValueError("window.max_bytes must be at least input.max_message_bytes")
-        topics = [self.input.topic, *(self.topic(role) for role in ROLES)]
+        topics = [self.input.topic, *(self.topic(role) for role in self.roles)]
+        if self.feedback.topic is not None:
+            topics.append(self.feedback.topic)
         if len(set(topics)) < len(topics):
             raise ValueError(f"two topics have the same name: {', '.join(sorted(topics))}")
         return self
+
+    @property
+    def roles(self) -> tuple[Role, ...]:
+        """Our topics that there are."""
+        return ROLES if self.feedback.topic is None else (*ROLES, "estimates")
 
     def topic(self, role: Role) -> str:
         """Name of one of our topics."""

@@ -14,7 +14,7 @@ from consumers.clients import admin_client
 from consumers.connecting import mended_by_a_person
 from consumers.cutter import largest_coreset_message
 from consumers.errors import BrokerError, TopicError
-from consumers.settings import ROLES, Settings
+from consumers.settings import Settings
 
 __all__ = ["TopicPlan", "ensure_topics", "planned", "verify_topics"]
 
@@ -54,13 +54,17 @@ def planned(settings: Settings, input_partitions: int) -> list[TopicPlan]:
     hours = settings.topics.retention_hours
     largest = max(_RECORD_BYTES, largest_coreset_message(settings) + _FRAMING)
     partitions = settings.topics.coreset_partitions or input_partitions
-    return [
+    long = _LEDGER_TIMES * hours
+    plans = [
         _kept(settings.topic("coreset"), partitions, hours, largest),
-        _kept(settings.topic("windows"), 1, _LEDGER_TIMES * hours, _RECORD_BYTES),
+        _kept(settings.topic("windows"), 1, long, _RECORD_BYTES),
         _kept(settings.topic("dead_letters"), 1, hours, _RECORD_BYTES),
         _kept(settings.topic("statistics"), 1, _STATISTICS_HOURS, _RECORD_BYTES),
         _compacted(settings.topic("clusters")),
     ]
+    if settings.feedback.topic is not None:
+        plans.append(_kept(settings.topic("estimates"), 1, long, _RECORD_BYTES))
+    return plans
 
 
 def ensure_topics(settings: Settings) -> list[str]:
@@ -114,7 +118,7 @@ def _connected(settings: Settings) -> Any:
 
 def _look(settings: Settings, admin: Any) -> tuple[list[TopicPlan], dict[str, int]]:
     """What should be there, and the partitions of what is there."""
-    names = [settings.input.topic, *(settings.topic(role) for role in ROLES)]
+    names = [settings.input.topic, *(settings.topic(role) for role in settings.roles)]
     described = _ask(lambda: admin.describe_topics(names))  # by name: what we may not see is not listed
     hidden = [topic["name"] for topic in described if topic["error_code"] == _NOT_ALLOWED]
     if hidden:

@@ -7,6 +7,7 @@ count what a read_committed reader sees since this process started. Each process
 from __future__ import annotations
 
 from consumers.metrics.clusterer import ClustererMetrics, EndpointMetrics
+from consumers.metrics.feedback import FeedbackMetrics
 from consumers.metrics.loop import STAGES, LoopMetrics, Outcome, Stage
 from consumers.metrics.sampler import SamplerMetrics, WindowCounts
 
@@ -14,6 +15,7 @@ __all__ = [
     "STAGES",
     "ClustererMetrics",
     "EndpointMetrics",
+    "FeedbackMetrics",
     "LoopMetrics",
     "Outcome",
     "SamplerMetrics",

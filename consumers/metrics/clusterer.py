@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry
 
+from consumers.metrics.feedback import FeedbackMetrics
 from consumers.metrics.loop import LoopMetrics, Registered
 
 __all__ = ["ClustererMetrics", "EndpointMetrics"]
@@ -46,11 +47,12 @@ class EndpointMetrics(Registered):
 
 
 class ClustererMetrics(LoopMetrics):
-    """What a clusterer reports, its client of the model endpoint included."""
+    """What a clusterer reports, its client of the model endpoint and returned losses included."""
 
     def __init__(self) -> None:
         super().__init__("clusterer")
         self.endpoint = EndpointMetrics(self.registry)
+        self.feedback = FeedbackMetrics(self.registry)
 
         # 1 for the clusterer that owns the model, 0 for a standby.
         self.active = self._gauge("clusterer_active", "1 on the active clusterer, 0 on a standby")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from consumers.sections.common import Name, Positive, SettingsError
+from consumers.sections.feedback import Feedback
 from consumers.sections.kafka import Kafka, Topics
 from consumers.sections.model import Endpoint
 from consumers.sections.monitoring import Monitoring
@@ -12,6 +13,7 @@ from consumers.sections.stream import Clustering, Input, Window
 __all__ = [
     "Clustering",
     "Endpoint",
+    "Feedback",
     "Input",
     "Kafka",
     "Monitoring",

@@ -58,6 +58,7 @@ class Topics(Section):
     windows: OptionalName = Field(default="", description="the ledger: one entry per window")
     statistics: OptionalName = Field(default="", description="internal: from samplers to the clusterer")
     clusters: OptionalName = Field(default="", description="internal: the versioned clusters")
+    estimates: OptionalName = Field(default="", description="what returned losses say of each window")
     dead_letters: OptionalName = Field(default="", description="what could not be used, and why")
     replication_factor: Whole = Field(
         default=1, ge=1, description="of topics that `stream-coreset topics` creates"
