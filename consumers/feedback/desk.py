@@ -72,10 +72,11 @@ class Desk:
     def results(self, now_ms: int) -> tuple[list[Label], list[EstimateRecord]]:
         """Labels and estimates since the last call."""
         found = self._joiner.take()
+        given_up = [self._estimator.gave_up(window, now_ms) for window in found.missing]
         estimates = [self._estimator.estimate(window, now_ms) for window in found.complete]
         if estimates:
             self._show(estimates[-1])
-        return found.labels, estimates + [self._estimator.gave_up(one, now_ms) for one in found.missing]
+        return found.labels, given_up + estimates  # a window that was given up may be complete by now
 
     def _take_entry(self, record: InputRecord, now_ms: int) -> None:
         try:

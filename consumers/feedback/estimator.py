@@ -6,6 +6,8 @@ import math
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from consumers.feedback.results import Complete, Missing
 from consumers.records.estimates import EstimateRecord
 from consumers.records.ledger import LedgerEntry
@@ -81,15 +83,24 @@ _Key = tuple[str, str | None]  # design, model version
 
 @dataclass
 class _Version:
-    """The windows under one model version, and the mean loss of the first one."""
+    """The windows under one model version, and how large losses were in the first one."""
 
     pool: EstimatePool
     scale: float = 0.0
 
     def scaled(self, drawn: Drawn, total: float) -> Drawn:
         """The losses relative to the scale of the version, so that versions can be compared."""
-        self.scale = self.scale or total / max(1, drawn.n)
+        self.scale = self.scale or _median(drawn) or total / max(1, drawn.n)
         return replace(drawn, losses=drawn.losses / (self.scale or 1.0))
+
+
+def _median(drawn: Drawn) -> float:
+    """Median loss of the window, as its sample says; a mean would follow the error of the total."""
+    if not len(drawn):
+        return 0.0
+    order = np.argsort(drawn.losses)
+    below = np.cumsum(1 / drawn.probabilities[order])
+    return float(drawn.losses[order][np.searchsorted(below, below[-1] / 2)])
 
 
 def _with_error(record: EstimateRecord, total: float, pool: EstimatePool) -> EstimateRecord:
