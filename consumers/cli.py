@@ -174,6 +174,22 @@ def _select(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _clusters(arguments: argparse.Namespace) -> int:
+    settings = _settings(arguments)
+    from consumers.explaining.centers import report
+
+    _show(report(settings, arguments), arguments.json)
+    return 0
+
+
+def _explain_example(arguments: argparse.Namespace) -> int:
+    settings = _settings(arguments)
+    from consumers.explaining.example import report
+
+    _show(report(settings, arguments), arguments.json)
+    return 0
+
+
 def _replay(arguments: argparse.Namespace) -> int:
     settings = _settings(arguments)
     from consumers.replay import replay
@@ -230,6 +246,10 @@ _COMMANDS = {
     "replay-dead-letters": _Command(
         "put dead letters back into the stream, once their cause is mended", _replay, options.with_selection
     ),
+    "clusters": _Command(
+        "show the centers: mass, losses, share of the sample", _clusters, options.with_centers
+    ),
+    "explain": _Command("tell why an example was taken, or was not", _explain_example, options.with_example),
     "select": _Command(
         "select a weighted sample of the rows of a file, without Kafka", _select, options.with_file
     ),

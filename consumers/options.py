@@ -9,6 +9,8 @@ import argparse
 __all__ = [
     "nothing",
     "settings_only",
+    "with_centers",
+    "with_example",
     "with_file",
     "with_json",
     "with_principal",
@@ -53,6 +55,22 @@ def with_json(parser: argparse.ArgumentParser) -> None:
         help="write the report as JSON to FILE, or to the terminal",
     )
     settings_only(parser)
+
+
+def with_centers(parser: argparse.ArgumentParser) -> None:
+    """Add how many centers are shown, where they go as JSON, and every setting."""
+    from consumers.explaining.centers import add_options
+
+    with_json(parser)
+    add_options(parser)
+
+
+def with_example(parser: argparse.ArgumentParser) -> None:
+    """Add which example is explained, where it goes as JSON, and every setting."""
+    from consumers.explaining.example import add_options
+
+    with_json(parser)
+    add_options(parser)
 
 
 def with_role(parser: argparse.ArgumentParser) -> None:

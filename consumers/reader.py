@@ -25,6 +25,7 @@ __all__ = [
     "latest_publication",
     "offset_range",
     "processed_before",
+    "read_spans",
     "read_to_end",
     "undecided",
 ]
@@ -94,6 +95,23 @@ def read_to_end(
             if begin < end:
                 open_ends[partition] = (begin, end)
         yield from _read(consumer, open_ends)
+
+
+def read_spans(settings: Settings, spans: Mapping[Partition, tuple[int, int]]) -> Iterator[InputRecord]:
+    """Yield the committed records of spans of offsets (end exclusive) as far as they are there.
+
+    Parameters
+    ----------
+    settings : Settings
+        How to reach the brokers.
+    spans : mapping from (topic, partition) to (int, int)
+        The partitions must exist.
+    """
+    with closing(plain_consumer(settings)) as consumer:
+        wanted = {TopicPartition(*partition): span for partition, span in spans.items()}
+        first, ends = consumer.beginning_offsets(list(wanted)), consumer.end_offsets(list(wanted))
+        held = {one: (max(begin, first[one]), min(end, ends[one])) for one, (begin, end) in wanted.items()}
+        yield from _read(consumer, {one: span for one, span in held.items() if span[0] < span[1]})
 
 
 def _read(consumer: KafkaConsumer, spans: Mapping[TopicPartition, tuple[int, int]]) -> Iterator[InputRecord]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Collection, Sequence
 
-__all__ = ["ago", "aligned", "percent", "short"]
+__all__ = ["ago", "aligned", "percent", "short", "wrapped"]
 
+_COLUMNS = 100
 _UNITS = (("d", 86_400.0), ("h", 3_600.0), ("min", 60.0))
 
 
@@ -26,6 +28,11 @@ def aligned(rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> str:
         for row in rows
     )
     return "\n".join(line.rstrip() for line in lines)
+
+
+def wrapped(sentence: str) -> str:
+    """Return a sentence in lines of at most 100 columns."""
+    return textwrap.fill(sentence, _COLUMNS, break_on_hyphens=False, break_long_words=False)
 
 
 def short(value: float | None) -> str:

@@ -13,7 +13,8 @@ import pytest
 from consumers import cli
 from consumers.settings import Settings
 
-COMMANDS = ["run", "sampler", "clusterer", "topics", "check", "audit", "replay-dead-letters", "demo"]
+SERVICE = ["run", "sampler", "clusterer", "topics", "check", "audit", "clusters", "replay-dead-letters"]
+COMMANDS = [*SERVICE, "explain", "select", "demo"]
 
 
 def command(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -39,7 +40,7 @@ def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -
     assert ended.value.code == 0
     out = capsys.readouterr().out
     assert f"stream-coreset {name}" in out
-    assert name == "demo" or "--input.dimension N" in out
+    assert name in ("demo", "select") or "--input.dimension N" in out
 
 
 def test_help_does_not_show_what_is_for_the_supervisor_alone(capsys: pytest.CaptureFixture[str]) -> None:
@@ -60,9 +61,7 @@ def test_wrong_usage_ends_with_two(words: list[str], capsys: pytest.CaptureFixtu
     assert capsys.readouterr().err.startswith("usage: stream-coreset")
 
 
-@pytest.mark.parametrize(
-    "name", ["run", "sampler", "clusterer", "topics", "check", "audit", "replay-dead-letters"]
-)
+@pytest.mark.parametrize("name", SERVICE)
 def test_wrong_settings_are_one_sentence(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main([name, "--input.topic", "a"]) == 2
     err = capsys.readouterr().err
