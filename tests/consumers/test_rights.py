@@ -14,6 +14,9 @@ def settings(**sections: object) -> Settings:
     return load_settings(name="clicks", input={"topic": "raw", "dimension": 2}, **sections)
 
 
+RETURNED = {"topic": "losses"}
+
+
 def granted(command: str) -> tuple[str, set[Right]]:
     """Who is granted what by a command of kafka-acls."""
     parser = argparse.ArgumentParser()
@@ -37,19 +40,34 @@ def granted(command: str) -> tuple[str, set[Right]]:
     return given.allow_principal, rights
 
 
+@pytest.mark.parametrize("feedback", [{}, RETURNED])
 @pytest.mark.parametrize("part", PARTS)
-def test_the_commands_grant_exactly_what_is_needed(part) -> None:
+def test_the_commands_grant_exactly_what_is_needed(part, feedback) -> None:
     found: set[Right] = set()
-    for command in acl_commands(settings(), part, "User:it's me"):
+    given = settings(feedback=feedback)
+    for command in acl_commands(given, part, "User:it's me"):
         principal, rights = granted(command)
         assert principal == "User:it's me"
         assert not found & rights
         found |= rights
-    assert found == set(rights_of(settings(), part))
+    assert found == set(rights_of(given, part))
 
 
 def test_a_trainer_reads_the_coreset_and_nothing_else() -> None:
     assert rights_of(settings(), "trainer") == [Right("READ", "topic", "clicks-coreset")]
+
+
+def test_where_losses_come_back_the_clusterer_reads_them_and_writes_estimates() -> None:
+    more = set(rights_of(settings(feedback=RETURNED), "clusterer")) - set(rights_of(settings(), "clusterer"))
+    assert {str(one) for one in more} == {
+        "READ on topic losses",
+        "READ on topic clicks-coreset",
+        "READ on topic clicks-windows",
+        "WRITE on topic clicks-estimates",
+    }
+    trainer = rights_of(settings(feedback=RETURNED), "trainer")
+    assert Right("WRITE", "topic", "losses") in trainer
+    assert rights_of(settings(feedback=RETURNED), "sampler") == rights_of(settings(), "sampler")
 
 
 def test_nobody_may_write_the_input_or_alter_anything() -> None:

@@ -12,7 +12,9 @@ from kafka import KafkaProducer
 from support.loop import Loop, blobs, example, settings
 
 from consumers.clients import transactional_producer
+from consumers.errors import ServiceError
 from consumers.feedback import ReturnedLosses
+from consumers.feedback.checking import check_feedback
 from consumers.feedback.emitted import CoresetReader
 from consumers.metrics import ClustererMetrics
 from consumers.records.estimates import EstimateRecord
@@ -107,6 +109,19 @@ def test_losses_are_followed_from_before_a_takeover_on(deployment: Settings) -> 
     assert [(one.window, one.missing) for one in late.values()] == [(second.window, second.emitted - 5)]
     assert [(one.window, one.missing) for one in estimated.values()] == [(second.window, 0)]
     assert sum(len(one.losses) for one in labels) == first.emitted + second.emitted
+
+
+def test_check_looks_at_the_reports(deployment: Settings, fill: Any) -> None:
+    topic = deployment.feedback.topic or ""
+    assert check_feedback(deployment) == f"{topic} is empty: nothing to look at yet"
+    fill(topic, [orjson.dumps({"window": "w", "source": "e/0/1", "loss": None, "model_version": "m"})], 1)
+    assert check_feedback(deployment) == f"the last 1 reports of {topic} can be used"
+    fill(topic, [b"{}", b"[]"])
+    with pytest.raises(ServiceError, match=f"2 of the last 3 reports of {topic} cannot be used: a report: "):
+        check_feedback(deployment)
+    typo = settings(kafka=deployment.kafka.model_dump(), feedback={"topic": f"{topic}-typo"})
+    with pytest.raises(ServiceError, match=f"There is no topic {topic}-typo"):
+        check_feedback(typo)
 
 
 def test_brokers_that_go_away_hold_nobody_up(kafka: str) -> None:
