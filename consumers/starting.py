@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
+import structlog
 from kafka import KafkaConsumer, TopicPartition
 
 from consumers.errors import OffsetError
 from consumers.transform import Partition
 
-__all__ = ["MissingOffset", "Start", "StartingPoint", "created_anew", "deleted_before_read", "find_start"]
+__all__ = [
+    "MissingOffset",
+    "Start",
+    "Starting",
+    "StartingPoint",
+    "created_anew",
+    "deleted_before_read",
+    "find_start",
+]
 
 MissingOffset = Literal["start", "earliest"]
 Start = Literal["earliest", "latest"] | datetime
 Ledger = Callable[[Iterable[Partition]], Mapping[Partition, int]]
 _TIMEOUT_MS = 5_000
+_DOUBT_SECONDS = 5.0
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -26,6 +38,49 @@ class StartingPoint:
 
     positions: dict[Partition, int]
     to_commit: dict[Partition, int]
+
+
+class Starting:
+    """Finds where to read from, again and again in the life of a member, and does not believe all at once.
+
+    A coordinator that had just started (Apache Kafka 4.1 on one node) was seen to know of no offsets, a
+    moment before it did: where less is committed than was, it is asked again for some seconds.
+
+    Parameters
+    ----------
+    group, start, policy, ledger
+        As in `find_start`.
+    """
+
+    def __init__(self, *, group: str, start: Start, policy: MissingOffset, ledger: Ledger) -> None:
+        self._how: dict[str, Any] = {"group": group, "start": start, "policy": policy, "ledger": ledger}
+        self._furthest: dict[Partition, int] = {}
+        self._doubt_until: float | None = None
+
+    def find(
+        self, consumer: KafkaConsumer, assigned: Sequence[Partition], committed: Mapping[Partition, int]
+    ) -> StartingPoint | None:
+        """As `find_start`; `committed` is what this member has committed last."""
+        self._furthest |= committed
+        try:
+            found = find_start(consumer, assigned, **self._how)
+        except OffsetError as error:
+            if self._doubted(str(error)):
+                return None
+            raise
+        behind = (
+            [one for one, at in found.positions.items() if at < self._furthest.get(one, 0)] if found else []
+        )
+        if behind and self._doubted("less is committed than this process has committed"):
+            return None
+        self._doubt_until = None
+        return found
+
+    def _doubted(self, reason: str) -> bool:
+        if self._doubt_until is None:
+            self._doubt_until = time.monotonic() + _DOUBT_SECONDS
+            log.warning("odd offsets, asking the brokers again", reason=reason)
+        return time.monotonic() < self._doubt_until
 
 
 def find_start(

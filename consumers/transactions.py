@@ -23,7 +23,7 @@ from consumers.membership import Membership
 from consumers.pipeline import Epoch, Pipeline
 from consumers.reader import processed_before
 from consumers.settings import Settings
-from consumers.starting import MissingOffset, deleted_before_read, find_start
+from consumers.starting import MissingOffset, Starting, deleted_before_read
 from consumers.transform import InputRecord, Observer, Output, Partition, Silent, Transform, Unit
 from consumers.watch import Watch
 
@@ -91,6 +91,8 @@ class TransactionalLoop(Generic[W]):
         self._observer = observer or Silent()
         self._membership = Membership(settings, group, input_topics, group_instance_id, output_topics)
         self._watch = Watch(self._membership, self._observer, group, soft=on_missing_offset == "earliest")
+        start = settings.input.start
+        self._starting = Starting(group=group, start=start, policy=on_missing_offset, ledger=self._look_up)
         self._committer = Committer(settings, transactional_id, self._observer)
         self._pipeline = self._new_pipeline()
         self._epoch: Epoch | None = None
@@ -259,14 +261,8 @@ class TransactionalLoop(Generic[W]):
         log.info("reading", partitions=[f"{topic}/{number}" for topic, number in epoch.partitions])
 
     def _positions(self, epoch: Epoch) -> Mapping[Partition, int] | None:
-        found = find_start(
-            self._membership.consumer,
-            epoch.partitions,
-            group=self._group,
-            start=self._settings.input.start,
-            policy=self._policy,
-            ledger=self._look_up,
-        )
+        consumer, committed = self._membership.consumer, self._pipeline.committed()
+        found = self._starting.find(consumer, epoch.partitions, committed)
         if found is None or not found.to_commit:
             return None if found is None else found.positions
         outcome = self._committer.commit([Unit((), found.to_commit)], epoch.membership)

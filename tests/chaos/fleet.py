@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-__all__ = ["CRASHED", "Fleet", "Member"]
+__all__ = ["CRASHED", "GAVE_WAY", "Fleet", "Member"]
 
+GAVE_WAY = 1  # exit code after a sentence for people: here, that another process has its name
 CRASHED = 70  # exit code after a mistake of the service's own, as an error raised by a window is
 _TESTS = Path(__file__).parent.parent
 
@@ -31,6 +32,8 @@ class Member:
         Exit codes that are no surprise now: the harness asked for them.
     passing : bool
         It is not one that must always run: no fault is aimed at it, and it is gone once it has ended.
+    twin : Member, optional
+        Of a zombie: the member whose process it was.
     """
 
     deployment: str
@@ -41,6 +44,7 @@ class Member:
     process: subprocess.Popen[bytes] | None = None
     expected: set[int] = field(default_factory=set)
     passing: bool = False
+    twin: Member | None = None
     frozen: bool = False
     starts: int = 0
     said_before: int = 0
@@ -132,7 +136,8 @@ class Fleet:
 
     def divide(self, member: Member) -> Member:
         """Part a frozen member from its process; returns that zombie, and the member can be started again."""
-        zombie = replace(member, instance=f"{member.instance} (zombie)", passing=True, expected=set())
+        name = f"{member.instance} (zombie)"
+        zombie = replace(member, instance=name, passing=True, expected=set(), twin=member)
         self.members.append(zombie)
         member.process, member.frozen = None, False
         return zombie
@@ -159,9 +164,20 @@ class Fleet:
             code = None if member.process is None else member.process.poll()
             if code is not None:
                 member.release()
+                if code == GAVE_WAY and self._twin_takes_over(member):
+                    continue
                 if member.passing:
                     self.members.remove(member)
                 yield member, code, code in member.expected
+
+    def _twin_takes_over(self, member: Member) -> bool:
+        """Whether it gave way to its zombie, which is the member from now on: one of the two must go."""
+        zombies = [one for one in self.members if one.twin is member and one.alive]
+        for zombie in zombies:
+            member.process, zombie.process = zombie.process, None
+            member.expected = set()
+            self.members.remove(zombie)
+        return bool(zombies)
 
     def weigh(self) -> None:
         """Take note, once a second, of the most memory that each process has had resident."""

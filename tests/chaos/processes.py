@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from chaos.arena import Arena, Hit
 from chaos.deck import Card
 from chaos.deployment import session_seconds, transaction_seconds
-from chaos.fleet import CRASHED, Member
+from chaos.fleet import CRASHED, GAVE_WAY, Member
 from chaos.pace import scaled
 from chaos.surroundings import brokers_ready, kill_node
 
@@ -17,7 +17,7 @@ __all__ = ["strike_at_point", "strike_process"]
 _BRIEF = (0.0, 2.0)  # seconds until what was killed starts again
 _BEYOND_SESSION = (1.2, 1.7)  # sessions
 _TO_END = 30.0
-_TO_BE_FENCED = 30.0  # seconds within which a zombie must notice its successor, also while brokers recover
+_TO_BE_FENCED = 60.0  # seconds within which a zombie must notice its successor, also while brokers recover
 _LOOK_SECONDS = 0.2
 _TO_FLOW = 30.0  # seconds for windows to be committed again, before a point can be reached
 _TO_REACH = 8.0  # seconds within which a point must be reached
@@ -38,14 +38,14 @@ def _zombie(arena: Arena, member: Member) -> None:
 
 
 def _succeeded_zombie(arena: Arena, member: Member) -> None:
-    """Another process of the same name starts while the first is stopped: the first must go when it wakes."""
+    """Another process of the same name starts while the first is stopped: one must go when that wakes."""
     arena.fleet.freeze(member)
     zombie = arena.fleet.divide(member)
     _start_soon(arena, member)
 
     def wake() -> None:
         arena.fleet.thaw(zombie)
-        zombie.expected = {1}  # after a sentence that says who has taken over
+        zombie.expected = {GAVE_WAY}  # after a sentence that says who has taken over
         _must_end(arena, zombie, scaled(_TO_BE_FENCED), f"{zombie.name} goes on though its successor runs")
 
     arena.agenda.later(_beyond_session(arena), wake)

@@ -11,8 +11,9 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import NewPartitions
 from kafka.structs import OffsetAndMetadata
 
+import consumers.starting
 from consumers.errors import OffsetError
-from consumers.starting import StartingPoint, find_start
+from consumers.starting import Starting, StartingPoint, find_start
 
 
 def numbers(count: int, start: int = 0) -> list[bytes]:
@@ -211,3 +212,63 @@ def test_a_compacted_or_empty_topic_has_no_lag(make_settings, make_topic, copy_t
             producer.send(source, value)
         producer.close()
         wait(lambda: it.loop.lag == {(source, 0): 7})  # in an open window
+
+
+class Coordinator:
+    """Says one thing after the other, the last again and again."""
+
+    def __init__(self, *said) -> None:
+        self.said = list(said)
+
+    def __call__(self, consumer, assigned, **how):
+        found = self.said.pop(0) if len(self.said) > 1 else self.said[0]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+
+@pytest.fixture
+def starting(monkeypatch):
+    """``starting(*what the coordinator says)``; patience of a fifth of a second."""
+
+    def make(*said):
+        monkeypatch.setattr(consumers.starting, "find_start", Coordinator(*said))
+        monkeypatch.setattr(consumers.starting, "_DOUBT_SECONDS", 0.2)
+        return Starting(group="g", start="latest", policy="start", ledger=lambda partitions: {})
+
+    return make
+
+
+def found(starting, committed):
+    deadline = time.monotonic() + 10
+    while (point := starting.find(None, [("t", 0)], committed)) is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return point.positions["t", 0]
+
+
+def at(offset: int) -> StartingPoint:
+    return StartingPoint({("t", 0): offset}, {})
+
+
+def test_a_coordinator_that_knows_no_offsets_for_a_moment_is_asked_again(starting):
+    assert found(starting(OffsetError("none"), OffsetError("none"), at(7)), {}) == 7
+
+
+def test_one_that_goes_on_knowing_none_is_believed(starting):
+    with pytest.raises(OffsetError, match="none"):
+        found(starting(OffsetError("none")), {})
+
+
+def test_one_that_says_less_than_was_committed_is_asked_again(starting):
+    it = starting(at(5), at(5), at(7))
+    assert found(it, {("t", 0): 7}) == 7
+
+
+def test_a_person_may_have_set_the_offset_back(starting):
+    assert found(starting(at(5)), {("t", 0): 7}) == 5
+
+
+def test_an_offset_that_others_moved_on_is_not_doubted(starting):
+    it = starting(at(9))
+    assert it.find(None, [("t", 0)], {("t", 0): 7}).positions == {("t", 0): 9}
