@@ -11,9 +11,10 @@ import numpy as np
 import structlog
 
 from consumers.inquiry import Inquiry
+from consumers.learner import Learner
 from consumers.metrics import ClustererMetrics
 from consumers.records.format import RecordError
-from consumers.records.publication import Publication, encode_publication
+from consumers.records.publication import Held, Publication, encode_publication
 from consumers.records.statistics import Statistics, decode_statistics
 from consumers.refresher import Refresher
 from consumers.settings import Settings
@@ -72,16 +73,18 @@ class ClustererTransform:
         self._metrics = metrics
         self._inquiry = Inquiry(settings, refresher)
         self._pending = _Pending()
+        self._learner = Learner(settings, metrics)
         self._model = _model(settings)
-        self._chunks = 0
+        self._held = Held()
         self._pause = settings.clustering.publish_seconds
         self._publish_at = self._refresh_at = 0.0
 
     def reset(self, partitions: Sequence[Partition]) -> None:
         """Begin where the published clusters end: as a new owner, or after an aborted transaction."""
         self._pending = _Pending()
-        self._model, self._chunks = _model(self._settings), 0
+        self._model, self._held = _model(self._settings), Held()
         self._inquiry.reset()
+        self._learner.reset(None, Clusters.empty(self._settings.input.dimension))
         self._metrics.active.set(bool(partitions))
         if not partitions:
             return
@@ -122,14 +125,15 @@ class ClustererTransform:
         with self._metrics.stage("merge"):
             for portion in self._portions(window.statistics):
                 self._merge(portion)
-            self._inquiry.note_answers(self._model)
+            for labels in self._inquiry.note_answers(self._model):
+                self._learner.add(labels)
             self._inquiry.ask(self._model)
         points = sum(len(statistics.points) for statistics in window.statistics)
         probes = sum(len(statistics.probes) for statistics in window.statistics)
         if not (self._model.k and window.publish):
             return Unit([], window.offsets, partial(self._metrics.merged, points, probes))
         with self._metrics.stage("publish"):
-            clusters = self._model.publish(time.monotonic())
+            clusters = self._taught(self._model.publish(time.monotonic()))
             outputs = self._publication(clusters)
         nbytes = sum(len(output.value or b"") for output in outputs)
         clustering = self._settings.clustering
@@ -150,7 +154,8 @@ class ClustererTransform:
         publication.check_stream(self._settings)
         away = max(0.0, time.time() - publication.published_ms / 1000)  # meanwhile losses have aged
         self._model.restore(publication.clusters, time.monotonic() - away)
-        self._chunks = len(encode_publication(publication)) - 1
+        self._learner.reset(publication.surrogate, publication.clusters)
+        self._held = Held.after(publication)
 
     def _portions(self, found: Sequence[Statistics]) -> Iterator[list[Statistics]]:
         """Cut what arrived, so that merging takes no more memory after a standstill than a window does."""
@@ -177,6 +182,10 @@ class ClustererTransform:
         for statistics, their_owners in zip(found, np.split(owners, ends), strict=True):
             self._inquiry.add(statistics, their_owners)
 
+    def _taught(self, clusters: Clusters) -> Clusters:
+        factors = {version: self._model.book.factor(version) for version in self._learner.versions}
+        return self._learner.teach(clusters, factors)
+
     def _publication(self, clusters: Clusters) -> list[Output]:
         publication = Publication(
             clusters=clusters,
@@ -185,10 +194,10 @@ class ClustererTransform:
             eta=self._settings.sampling.floor,
             rate=self._settings.sampling.rate,
             published_ms=time.time_ns() // 1_000_000,
+            surrogate=self._learner.surrogate,
         )
         topic = self._settings.topic("clusters")
-        records = encode_publication(publication, self._chunks)
-        self._chunks = sum(value is not None for _, value in records) - 1  # all but the head
+        records, self._held = encode_publication(publication, self._held), Held.after(publication)
         return [Output(topic, value, key, partition=0) for key, value in records]
 
     def _committed(self, clusters: Clusters, nbytes: int, points: int, probes: int) -> None:

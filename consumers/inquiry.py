@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from consumers.codecs import codec_for
+from consumers.learner import Labels
 from consumers.records import Probe, Statistics
 from consumers.refresher import Question, Refresher
 from consumers.settings import Settings
@@ -87,8 +88,9 @@ class Inquiry:
                 member_count=max(int(first.member_count), len(members)),
             )
 
-    def note_answers(self, model: ClusterModel) -> None:
-        """Note what the model has answered; a loss that the client refused is NaN and left out."""
+    def note_answers(self, model: ClusterModel) -> list[Labels]:
+        """Note what the model has answered, and return it; a loss that was refused is NaN and left out."""
+        found = []
         for answers in self._refresher.answers() if self._refresher else ():
             for question, losses in zip(answers.questions, answers.losses, strict=True):
                 if np.isnan(losses[0]):  # others must not wait behind a center that cannot be answered
@@ -101,6 +103,8 @@ class Inquiry:
                     model_version=answers.model_version,
                     now=time.monotonic(),
                 )
+                found.append(_labels(question, losses, answers.model_version, model.masses))
+        return found
 
     def ask(self, model: ClusterModel) -> None:
         """Ask for the losses that are due and whose probes are here."""
@@ -141,6 +145,17 @@ class Inquiry:
         probes = (found.nearest, *found.members)
         examples = tuple(example for example, _ in probes)
         return Question(center, generation, examples, np.stack([embedding for _, embedding in probes]))
+
+
+def _labels(
+    question: Question, losses: NDArray[np.float64], version: str, masses: Mapping[int, float]
+) -> Labels:
+    """The probes as labelled examples: the nearest stands for itself, the others for their whole cluster."""
+    known = ~np.isnan(losses)
+    members = max(1, int(known.sum()) - 1)
+    weights = np.full(len(losses), masses.get(question.center_id, 0.0) / members)
+    weights[0] = 1.0
+    return Labels(question.embeddings[known], losses[known], weights[known], version)
 
 
 def _by_window(probes: Sequence[Probe]) -> Iterator[list[Probe]]:

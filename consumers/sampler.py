@@ -18,6 +18,7 @@ from consumers.cutter import WindowCutter, largest_coreset_message, ranges
 from consumers.emission import Emitted, columns_of, emit
 from consumers.gatherer import Flush, Gatherer
 from consumers.metrics import SamplerMetrics, WindowCounts
+from consumers.predictor import Predictor
 from consumers.records.dead_letters import dead_letter
 from consumers.records.ledger import LedgerEntry, Range, emitted_digest, window_id
 from consumers.records.publication import Publication
@@ -26,7 +27,10 @@ from consumers.settings import Settings
 from consumers.transform import InputRecord, Output, Partition, Unit
 from stream_coreset.arrays import random_stream
 from stream_coreset.clusters import Clusters
+from stream_coreset.estimates import anticipated_standard_error
 from stream_coreset.limits import Limits, Shares
+from stream_coreset.prediction import Prediction
+from stream_coreset.sampling import inclusion_probabilities
 from stream_coreset.sensitivity import Sample, SensitivitySampler
 from stream_coreset.stream import AdaptedWindow, WindowSampler
 from stream_coreset.window import Window
@@ -41,6 +45,15 @@ log = structlog.get_logger(__name__)
 class _Drawn:
     adapted: AdaptedWindow
     sample: Sample
+    predicted: Prediction | None = None
+
+    def anticipated_error(self, design: str) -> float | None:
+        """The standard error that the surrogate promises; None without one."""
+        if self.predicted is None:
+            return None
+        s, p = self.sample.expected_size, self.sample.scores
+        pi = s * p if design == "iid" else inclusion_probabilities(p, s)
+        return anticipated_standard_error(self.predicted.means, self.predicted.roots, np.minimum(pi, 1.0))
 
 
 class SamplerTransform:
@@ -73,6 +86,7 @@ class SamplerTransform:
         self._published = Clusters.empty(settings.input.dimension)
         self._cutter = WindowCutter(settings, self._codec, self._sampler)
         self._gatherer = Gatherer(settings, self._codec)
+        self._predictor = Predictor(settings, metrics)
         self._warned = False
 
     def reset(self, partitions: Sequence[Partition]) -> None:
@@ -98,6 +112,12 @@ class SamplerTransform:
 
     def apply(self, window: Window[Decoded]) -> Unit:
         """Draw the sample of a window and say what becomes of it."""
+        began = time.perf_counter()
+        unit = self._apply(window)
+        self._predictor.note(window.rows, time.perf_counter() - began)
+        return unit
+
+    def _apply(self, window: Window[Decoded]) -> Unit:
         self._take_publication()
         covered = ranges(window.items)
         drawn = self._draw(window, covered[0])
@@ -123,6 +143,7 @@ class SamplerTransform:
         self._published = publication.clusters
         self._windows.update(self._published)
         self._gatherer.begin(publication)
+        self._predictor.take(publication)
         self._metrics.set_version(self._published.version)
 
     def _draw(self, window: Window[Decoded], first: Range) -> _Drawn | None:
@@ -136,9 +157,11 @@ class SamplerTransform:
         X = parts[0] if len(parts) == 1 else np.concatenate(parts)
         with self._metrics.stage("assign"):
             adapted = self._windows.adapt(X, self._random("adapt", first))
+        with self._metrics.stage("predict"):
+            predicted = self._predictor.predict(X, adapted)
         with self._metrics.stage("draw"):
-            sample = self._windows.draw(adapted, self._random("draw", first), _partitions(window.items))
-            return _Drawn(adapted, sample)
+            rng, sources = self._random("draw", first), _partitions(window.items)
+            return _Drawn(adapted, self._windows.draw(adapted, rng, sources, predicted), predicted)
 
     def _random(self, purpose: str, first: Range) -> np.random.Generator:
         return random_stream(self._seed, purpose, first.topic, first.partition, first.start)
@@ -186,9 +209,9 @@ class SamplerTransform:
             eta=self._sampler.floor,
             clusters_version=self._published.version,
             clusters_digest=clusters.digest(),
-            surrogate_digest=None,
+            surrogate_digest=None if drawn is None or drawn.predicted is None else self._predictor.digest,
             weight_sum=0.0 if drawn is None else float(drawn.sample.weights.sum()),
-            anticipated_se=None,
+            anticipated_se=None if drawn is None else drawn.anticipated_error(self._settings.sampling.design),
             cost=0.0 if drawn is None else drawn.adapted.cost,
             closed_ms=time.time_ns() // 1_000_000,
         )

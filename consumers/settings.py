@@ -25,6 +25,7 @@ from consumers.sections import (
     Feedback,
     Input,
     Kafka,
+    Learning,
     Monitoring,
     Name,
     Positive,
@@ -33,6 +34,7 @@ from consumers.sections import (
     Topics,
     Window,
 )
+from stream_coreset.onnx_model import installed
 
 __all__ = [
     "Clustering",
@@ -40,6 +42,7 @@ __all__ = [
     "Feedback",
     "Input",
     "Kafka",
+    "Learning",
     "Monitoring",
     "Sampling",
     "Settings",
@@ -81,6 +84,7 @@ class Settings(BaseSettings):
     clustering: Clustering = Clustering()
     endpoint: Endpoint = Endpoint()
     feedback: Feedback = Feedback()
+    learning: Learning = Learning()
     monitoring: Monitoring = Monitoring()
     session_timeout_seconds: Positive = Field(
         default=10.0, description="a dead member's partitions move after this"
@@ -94,6 +98,15 @@ class Settings(BaseSettings):
     def _consistent(self) -> Settings:
         if self.window.max_bytes < self.input.max_message_bytes:
             raise ValueError("window.max_bytes must be at least input.max_message_bytes")
+        if self.learning.surrogate == "trees" and self.sampling.epsilon is not None:
+            raise ValueError(
+                "sampling.epsilon is about the scores of clusters: learning.surrogate must be none"
+            )
+        if self.learning.surrogate == "trees" and not installed():
+            raise ValueError(
+                "learning.surrogate is trees, but its packages are missing: "
+                "pip install 'stream-coreset[surrogate]'"
+            )
         topics = [self.input.topic, *(self.topic(role) for role in self.roles)]
         if self.feedback.topic is not None:
             topics.append(self.feedback.topic)
@@ -114,6 +127,12 @@ class Settings(BaseSettings):
     def group(self, role: Literal["sampler", "clusterer"]) -> str:
         """Name of the consumer group of a role."""
         return f"{self.name}-{role}"
+
+    @property
+    def learns(self) -> bool:
+        """Whether a surrogate is learned and used: as set, by default where its packages are installed."""
+        asked = self.learning.surrogate
+        return self.sampling.epsilon is None and (installed() if asked is None else asked == "trees")
 
     def stream_digest(self) -> str:
         """SHA-256 of the settings that say which stream this is; a name keeps its stream for life."""

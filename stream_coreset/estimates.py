@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 __all__ = [
+    "anticipated_standard_error",
     "effective_sample_size",
     "error_bound",
     "horvitz_thompson",
@@ -92,6 +93,28 @@ def uniform_variance(losses: ArrayLike, s: float) -> float:
     of_size = fraction * (1 - fraction)
     within = (s - (s**2 + of_size) / n) * (values.var(ddof=1) if n > 1 else 0.0)
     return float((n / s) ** 2 * (within + of_size * values.mean() ** 2))
+
+
+def anticipated_standard_error(means: ArrayLike, roots: ArrayLike, pi: ArrayLike) -> float:
+    """Standard error of the estimated total that predictions of the losses promise, before any is known.
+
+    Only what was not foreseen counts, sqrt(sum (1 - pi) / pi max(0, E[l^2] - E[l]^2)): designs that pass
+    through the examples in the order of what they promise spread the rest evenly.
+
+    Parameters
+    ----------
+    means, roots : (n,) array_like
+        E[l | x], and the square root of E[l^2 | x].
+    pi : (n,) array_like
+        Inclusion probabilities above 0.
+
+    Examples
+    --------
+    >>> anticipated_standard_error([1.0, 3.0], [1.0, 5.0], [0.5, 0.5])
+    4.0
+    """
+    m, r, chance = _vector(means, "means"), _vector(roots, "roots"), _vector(pi, "pi")
+    return math.sqrt(float(np.sum((1 - chance) / chance * np.maximum(0.0, r**2 - m**2))))
 
 
 def size_for(epsilon: float, delta: float, share: float = 1.0) -> float:

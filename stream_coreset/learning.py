@@ -11,11 +11,11 @@ from stream_coreset.kernels import totals
 from stream_coreset.loss_statistics import shrunk
 from stream_coreset.prediction import Prediction
 from stream_coreset.probes import Probes
-from stream_coreset.scores import known_spreads
+from stream_coreset.scores import cluster_scores, known_spreads
 from stream_coreset.surrogate import LabelledExamples, Surrogate, features
 from stream_coreset.weighted import Assignment
 
-__all__ = ["labelled_probes", "predict_losses"]
+__all__ = ["labelled_probes", "predict_losses", "predict_window"]
 
 Float = NDArray[np.float64]
 
@@ -90,3 +90,52 @@ def predict_losses(
     spreads = known_spreads(clusters, z)[assignment.labels]
     predicted = surrogate.predict(features(X, spreads, assignment.distances))
     return predicted.with_known(probes.queries(), losses)
+
+
+def predict_window(
+    surrogate: Surrogate,
+    X: Array,
+    assignment: Assignment,
+    clusters: Clusters,
+    *,
+    z: float,
+    most: int | None = None,
+) -> Prediction | None:
+    """What a surrogate predicts of a window; of a part of it where that takes too long.
+
+    Then it is asked of the examples whose scores are largest, where a wrong score costs most; the others keep
+    the scores of their clusters in place of a prediction.
+
+    Parameters
+    ----------
+    surrogate : Surrogate
+    X : (n, d) array
+        Embeddings that `assignment` is of.
+    assignment, clusters
+        As in `SensitivitySampler.sample`.
+    z : float
+        Exponent of the distance in the scores.
+    most : int, optional
+        Examples to predict, all by default.
+
+    Returns
+    -------
+    Prediction or None
+        None where no loss is known, or `most` is 0.
+
+    Raises
+    ------
+    ValueError
+        The surrogate expects other features, or fails.
+    """
+    n = len(assignment.labels)
+    if not np.isfinite(clusters.losses).any() or n == 0 or most == 0:
+        return None
+    spreads = known_spreads(clusters, z)[assignment.labels]
+    if most is None or most >= n:
+        return surrogate.predict(features(X, spreads, assignment.distances))
+    means, roots = cluster_scores(assignment, clusters, z=z, probes=2)
+    rows = np.sort(np.argpartition(-roots, most)[:most])
+    found = surrogate.predict(features(to_host(X[rows]), spreads[rows], assignment.distances[rows]))
+    means[rows], roots[rows] = found.means, found.roots
+    return Prediction(means, roots, found.shares)

@@ -197,7 +197,7 @@ class LossBook:
         LossTable
         """
         entries = [self._entries.get(int(center_id)) for center_id in ids]
-        factors = {version: self._factor(version) for version in {e.model_version for e in entries if e}}
+        factors = {version: self.factor(version) for version in {e.model_version for e in entries if e}}
         scales = np.array([factors[entry.model_version] if entry else np.nan for entry in entries])
         losses = scales * [entry.loss if entry else np.nan for entry in entries]
         squares = scales**2 * [entry.sum_squares if entry else np.nan for entry in entries]
@@ -229,8 +229,8 @@ class LossBook:
         kept = set(map(int, keep))
         self._entries = {center_id: entry for center_id, entry in self._entries.items() if center_id in kept}
 
-    def _factor(self, version: str) -> float:
-        """How losses of an older model version compare with the current one's."""
+    def factor(self, version: str) -> float:
+        """What losses of an older model version are multiplied by, see `table`."""
         if version == self.model_version:
             return 1.0
         histories = [entry.by_version for entry in self._entries.values()]

@@ -17,6 +17,7 @@ from stream_coreset.arrays import Array, resolve_device, to_host
 from stream_coreset.clusters import Clusters, adapted
 from stream_coreset.kmeans import Assignment, MiniBatchKMeans, WeightedPoints
 from stream_coreset.losses import LossBook
+from stream_coreset.prediction import Prediction
 from stream_coreset.sensitivity import Sample, SensitivitySampler
 
 __all__ = ["AdaptedWindow", "ClusterModel", "WindowSampler"]
@@ -114,12 +115,19 @@ class WindowSampler:
         local = adapted(self.published, self._kmeans, self.sampler.z)
         return AdaptedWindow(assignment, local, statistics, np.unique(assignment.labels))
 
-    def draw(self, window: AdaptedWindow, rng: np.random.Generator, sources: Ids | None = None) -> Sample:
+    def draw(
+        self,
+        window: AdaptedWindow,
+        rng: np.random.Generator,
+        sources: Ids | None = None,
+        predicted: Prediction | None = None,
+    ) -> Sample:
         """Draw the sample of an adapted window; `rng` is a stream of this draw alone.
 
-        `sources` (n,) say where each example comes from, counted from 0, for the limit of a source.
+        `sources` (n,) say where each example comes from, counted from 0, for the limit of a source;
+        `predicted` what a surrogate says of their losses.
         """
-        return self.sampler.sample(window.assignment, window.clusters, rng, sources)
+        return self.sampler.sample(window.assignment, window.clusters, rng, sources, predicted)
 
 
 class ClusterModel:
@@ -174,6 +182,12 @@ class ClusterModel:
     def generations(self) -> dict[int, int]:
         """Generation of each center by its id."""
         pairs = zip(self._kmeans.ids_.tolist(), self._kmeans.generations_.tolist(), strict=True)
+        return dict(pairs)
+
+    @property
+    def masses(self) -> dict[int, float]:
+        """Decayed number of examples of each center by its id."""
+        pairs = zip(self._kmeans.ids_.tolist(), self._kmeans.counts_.tolist(), strict=True)
         return dict(pairs)
 
     def merge(self, points: WeightedPoints) -> None:

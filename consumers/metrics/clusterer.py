@@ -69,6 +69,12 @@ class ClustererMetrics(LoopMetrics):
         self.oldest_loss = self._gauge("oldest_loss_age_seconds", "Age of the oldest loss in use")
         self.oldest_loss.set(float("nan"))
 
+        # Labelled examples in use, and what is learned from them: seconds of a fit, bytes of the surrogate.
+        self.labels = self._gauge("labelled_examples", "Examples with known losses in use")
+        self.fit_seconds = self._histogram("surrogate_fit_seconds", "Time to learn the surrogate")
+        self.surrogate_bytes = self._gauge("surrogate_bytes", "Size of the surrogate learned last")
+        self.fit_failures = self._counter("surrogate_fit_failures", "Surrogates that could not be learned")
+
         # Weighted points and probes that arrived and were merged.
         self.points = self._counter("weighted_points_merged", "Weighted points that were merged")
         self.probes = self._counter("probes_received", "Examples received as probes")
@@ -81,6 +87,11 @@ class ClustererMetrics(LoopMetrics):
         self.centers.set(centers)
         self.known.set(known)
         self.oldest_loss.set(oldest)
+
+    def fitted(self, seconds: float, nbytes: int) -> None:
+        """Note a surrogate that was learned."""
+        self.fit_seconds.observe(seconds)
+        self.surrogate_bytes.set(nbytes)
 
     def merged(self, points: int, probes: int) -> None:
         """Count weighted points and probes that arrived, after the commit of their offsets."""

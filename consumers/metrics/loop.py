@@ -17,7 +17,7 @@ __all__ = ["STAGES", "LoopMetrics", "Outcome", "Registered", "Stage"]
 Role = Literal["sampler", "clusterer"]
 Outcome = Literal["committed", "aborted", "unknown"]
 # Where the time of a window goes, in the order in which it goes there; the last two are the clusterer's.
-Stage = Literal["poll", "decode", "assign", "draw", "emit", "commit", "merge", "publish"]
+Stage = Literal["poll", "decode", "assign", "predict", "draw", "emit", "commit", "merge", "publish"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)

@@ -70,6 +70,10 @@ class SamplerMetrics(LoopMetrics):
         for of in asdict(Shares()):
             self.share.labels(of)
 
+        # Part of the examples of the last window whose losses the surrogate predicted: 1 but where that takes
+        # more than learning.time_share of the window's other time; what it costs is the stage `predict`.
+        self.predicted_part = self._gauge("predicted_part", "Part of a window that the surrogate predicted")
+
         # Statistics sent to the clusterer, and the examples sent along as probes.
         self.statistics_bytes = self._counter("statistics_bytes", "Bytes of statistics sent")
         self.probes = self._counter("probes_sent", "Examples sent to the clusterer as probes")

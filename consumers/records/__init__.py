@@ -6,15 +6,17 @@ unpickled, and whatever is odd raises `RecordError` and nothing else.
 
 from __future__ import annotations
 
+from consumers.records.assembler import ClustersAssembler
 from consumers.records.dead_letters import DeadLetter, dead_letter, read_dead_letter
 from consumers.records.format import RecordError
 from consumers.records.ledger import LedgerEntry, Range, emitted_digest, source_id
-from consumers.records.publication import ClustersAssembler, Publication, encode_publication
+from consumers.records.publication import Held, Publication, encode_publication
 from consumers.records.statistics import Probe, Statistics, decode_statistics, encode_statistics
 
 __all__ = [
     "ClustersAssembler",
     "DeadLetter",
+    "Held",
     "LedgerEntry",
     "Probe",
     "Publication",

@@ -18,6 +18,7 @@ __all__ = ["HEAD_KEY", "MAX_WANTED", "Head", "chunk_key", "chunk_number"]
 HEAD_KEY = b"head"
 MAX_CHUNKS = 100_000
 MAX_WANTED = 40_000
+MAX_SURROGATE_CHUNKS = 64
 MAX_BYTES = 1_000_000
 
 Whole = Annotated[int, Field(ge=0, lt=2**63)]
@@ -28,7 +29,10 @@ Id = Annotated[int, Field(ge=0, lt=2**63)]
 
 @dataclass(frozen=True)
 class Head:
-    """See `consumers.records.publication.Publication`; `digest` covers the chunks and every other field."""
+    """See `consumers.records.publication.Publication`.
+
+    `digest` covers the chunks and every other field; `surrogate_digest` the surrogate, all chunks together.
+    """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
@@ -45,6 +49,7 @@ class Head:
     rate: Annotated[float, Field(gt=0, le=1)] | None
     published_ms: Whole
     surrogate_digest: Digest | None
+    surrogate_chunks: Annotated[int, Field(ge=0, le=MAX_SURROGATE_CHUNKS)]
     digest: str
     format: Literal[1] = 1
 
@@ -75,22 +80,22 @@ class Head:
 _ADAPTER: TypeAdapter[Head] = TypeAdapter(Head)
 
 
-def chunk_key(number: int) -> bytes:
-    """Return the key of a chunk.
+def chunk_key(number: int, of: str = "chunk") -> bytes:
+    """Return the key of a chunk, of the clusters or of the `surrogate`.
 
     >>> chunk_key(7)
     b'chunk-00007'
     """
-    return f"chunk-{number:05d}".encode()
+    return f"{of}-{number:05d}".encode()
 
 
-def chunk_number(key: bytes | None) -> int:
-    """Read a chunk's key back; RecordError for any other key.
+def chunk_number(key: bytes | None) -> tuple[str, int]:
+    """Read a chunk's key back: of what, and its number; RecordError for any other key.
 
     >>> chunk_number(b"chunk-00007")
-    7
+    ('chunk', 7)
     """
-    match = re.fullmatch(rb"chunk-(\d{5})", key or b"")
+    match = re.fullmatch(rb"(chunk|surrogate)-(\d{5})", key or b"")
     if match is None:
         raise RecordError("a record with a strange key")
-    return int(match[1])
+    return match[1].decode(), int(match[2])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from consumers.sections.common import Name, Positive, SettingsError
 from consumers.sections.feedback import Feedback
 from consumers.sections.kafka import Kafka, Topics
-from consumers.sections.model import Endpoint
+from consumers.sections.model import Endpoint, Learning
 from consumers.sections.monitoring import Monitoring
 from consumers.sections.sampling import Sampling
 from consumers.sections.stream import Clustering, Input, Window
@@ -16,6 +16,7 @@ __all__ = [
     "Feedback",
     "Input",
     "Kafka",
+    "Learning",
     "Monitoring",
     "Name",
     "Positive",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, HttpUrl, field_validator
 
-from consumers.sections.common import Positive, Section, Whole
+from consumers.sections.common import Fraction, Positive, Section, Whole
 
-__all__ = ["Endpoint"]
+__all__ = ["Endpoint", "Learning"]
 
 
 class Endpoint(Section):
@@ -42,3 +43,17 @@ class Endpoint(Section):
         if url is not None and (url.username or url.password or url.query or url.fragment):
             raise ValueError("it takes host, port and path only; put a secret into token_file")
         return url
+
+
+class Learning(Section):
+    """The surrogate: what is learned from the losses that are known, and predicted of all examples."""
+
+    surrogate: Literal["trees", "none"] | None = Field(
+        default=None, description="trees or none; by default trees where the extra `surrogate` is installed"
+    )
+    labels: int = Field(default=8_000, ge=20, le=200_000, description="examples with known losses kept")
+    half_life_seconds: Positive = Field(default=600.0, description="age at which a known loss counts half")
+    refit_seconds: Positive = Field(default=10.0, description="least time between two fits")
+    time_share: Fraction = Field(
+        default=0.5, description="most that predicting may take of a window's other time; 0: never predict"
+    )

@@ -60,7 +60,8 @@ def model():
 
 def _with_endpoint(model, **endpoint) -> Loop:
     asked = {"url": "http://unused", "refresh_seconds": 1e-6, **endpoint}
-    return Loop(settings(endpoint=asked, sampling={"probes": 3}), Refresher(model))
+    plain = settings(endpoint=asked, sampling={"probes": 3}, learning={"surrogate": "none"})
+    return Loop(plain, Refresher(model))
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from consumers.records import (
     ClustersAssembler,
+    Held,
     LedgerEntry,
     Probe,
     Publication,
@@ -247,11 +248,11 @@ def test_fewer_chunks_leave_tombstones() -> None:
     assembler = ClustersAssembler(4)
     many = encode_publication(publication(300), max_bytes=12_000)
     feed(assembler, many)
-    assert assembler.chunks == len(many) - 1
-    few = encode_publication(publication(2, version=6), assembler.chunks, max_bytes=12_000)
+    assert assembler.held == Held.after(publication(300), 12_000) == Held(len(many) - 1)
+    few = encode_publication(publication(2, version=6), assembler.held, max_bytes=12_000)
     assert [value is None for _, value in few] == [False, *[True] * (len(many) - 2), False]
     assert feed(assembler, few) is not None
-    assert assembler.chunks == 1
+    assert assembler.held == Held.after(publication(2)) == Held(1)
 
 
 def test_another_dimension_is_refused() -> None:

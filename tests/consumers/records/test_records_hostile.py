@@ -154,7 +154,7 @@ def test_signalling_nans_are_refused_without_a_warning() -> None:
 
 
 def test_a_flood_of_chunks_takes_little_time_and_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("consumers.records.publication.MAX_HELD_BYTES", 10_000_000)
+    monkeypatch.setattr("consumers.records.assembler.MAX_HELD_BYTES", 10_000_000)
     assembler = ClustersAssembler(2)
     began = time.process_time()
     for _ in range(2):  # again, in the place of the first
