@@ -16,7 +16,7 @@ from consumers.settings import ROLES, Settings
 __all__ = ["PARTS", "Part", "Right", "acl_commands", "missing_rights", "rights_of"]
 
 Answer = TypeVar("Answer")
-Part = Literal["sampler", "clusterer", "topics", "audit", "replay", "check", "trainer"]
+Part = Literal["sampler", "clusterer", "topics", "audit", "explain", "replay", "check", "trainer"]
 PARTS: tuple[Part, ...] = get_args(Part)
 Operation = Literal["READ", "WRITE", "CREATE", "DESCRIBE", "DESCRIBE_CONFIGS"]
 Kind = Literal["topic", "group", "transactional id"]
@@ -53,6 +53,7 @@ _NEEDS: Mapping[Part, Needs] = {
         ("DESCRIBE", "transactional id", ("clusterer",)),
         ("DESCRIBE", "transactional id", ("sampler-*",)),
     ),
+    "explain": (("READ", "topic", ("input", "coreset", "windows", "clusters", "dead_letters")),),
     "replay": (
         ("READ", "topic", ("dead_letters", "input")),
         ("WRITE", "topic", ("dead_letters", "input")),

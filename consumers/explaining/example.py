@@ -7,8 +7,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from consumers.codecs import Decoded, codec_for
 from consumers.errors import ServiceError, StreamError
 from consumers.explaining.explanation import Explanation
@@ -222,19 +220,20 @@ class _Example:
         return replace(found, certain=found.certain and self._exact)
 
     def _taken(self, draws: tuple[Told, ...]) -> Explanation:
-        message, row = self._place.message, self._place.row or 0
-        carried = np.ones(0) if message is None else message.weights[message.valid_rows == row]
         publication, caveat = _publication(self._settings)
         today = None if publication is None else cluster_today(publication, draws[0].cluster, _now_ms())
-        return Explanation(
-            self._place.source,
-            "taken",
-            self._entry,
-            draws=draws,
-            today=today,
-            carried=float(carried[0]) if len(carried) else 1.0,
-            caveat=caveat,
-        )
+        explanation = Explanation(self._place.source, "taken", self._entry, draws=draws, today=today)
+        return replace(explanation, carried=self._carried(), caveat=caveat)
+
+    def _carried(self) -> float | None:
+        """What it weighed in its input; None where that is gone, or cannot be read today."""
+        if not self._settings.input.chain:
+            return 1.0
+        message = self._place.message
+        if message is None:
+            return None
+        weights = message.weights[message.valid_rows == (self._place.row or 0)]
+        return float(weights[0]) if len(weights) else None
 
     def _not_taken(self) -> Explanation:
         explanation = Explanation(self._place.source, "not taken", self._entry)

@@ -39,8 +39,8 @@ class Explanation:
     letter : DeadLetter or None
     today : Today or None
         Its cluster now, where it is still there; for an example that was not taken, what would be its chance.
-    carried : float
-        What it weighed in its input already; 1 unless `input.chain` is set.
+    carried : float or None
+        What it weighed in its input already, 1 unless `input.chain` is set; None where that is gone.
     caveat : str
         Why the outcome is unknown, or nothing is said of today.
     """
@@ -51,7 +51,7 @@ class Explanation:
     draws: tuple[Told, ...] = ()
     letter: DeadLetter | None = None
     today: Today | None = None
-    carried: float = 1.0
+    carried: float | None = 1.0
     caveat: str = ""
 
     @property
@@ -63,7 +63,7 @@ class Explanation:
     def probability(self) -> float | None:
         """Expected number of draws: as it was drawn, or else under the clusters of today."""
         if self.draws:
-            return self.draws[0].probability * self.carried
+            return None if self.carried is None else self.draws[0].probability * self.carried
         return None if self.today is None else self.today.probability
 
     @property
@@ -88,14 +88,16 @@ class Explanation:
     def _taken(self) -> str:
         times = len(self.draws)
         was = "was taken" if times == 1 else f"was drawn {times} times"
-        chance = (
-            f"{short(self.probability)} draws of it were expected"
-            if self.entry.design == "iid"
-            else f"its chance was {percent(self.probability)}"
-        )
-        often = f"{short(self.times_uniform)} times that of uniform sampling"
         weighs = f"it weighs {short(self.draws[0].weight)}"
-        return f"{self.source} {was}: {chance}, {often}, and {weighs}; {self._why()}."
+        return f"{self.source} {was}: {self._chance()}, and {weighs}; {self._why()}."
+
+    def _chance(self) -> str:
+        if self.probability is None:
+            return "its chance is not known, for what it weighed in its input is gone"
+        often = f"{short(self.times_uniform)} times that of uniform sampling"
+        if self.entry.design == "iid":
+            return f"{short(self.probability)} draws of it were expected, {often}"
+        return f"its chance was {percent(self.probability)}, {often}"
 
     def _not_taken(self) -> str:
         entry = self.entry

@@ -27,7 +27,8 @@ DIMENSION = 4
 DEADLINE = 60.0
 
 
-PARTS = ("sampler", "clusterer", "topics", "audit", "check", "trainer")  # and users of the secured broker
+# Users of the secured broker.
+PARTS = ("sampler", "clusterer", "topics", "audit", "explain", "check", "trainer")
 
 
 @pytest.fixture(scope="package")

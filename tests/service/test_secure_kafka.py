@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 import time
+from argparse import Namespace
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from typing import Any
@@ -21,6 +22,8 @@ from consumers.check import check
 from consumers.clients import admin_client
 from consumers.connecting import attempt
 from consumers.errors import BrokerError, ServiceError
+from consumers.explaining import centers
+from consumers.explaining.example import explain
 from consumers.reader import latest_publication, read_to_end
 from consumers.rights import Part, missing_rights, rights_of
 from consumers.roles import run_clusterer, run_sampler
@@ -29,7 +32,7 @@ from consumers.topics import ensure_topics
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]
 
-PARTS: tuple[Part, ...] = ("sampler", "clusterer", "topics", "audit", "check", "trainer")
+PARTS: tuple[Part, ...] = ("sampler", "clusterer", "topics", "audit", "explain", "check", "trainer")
 ROLES = {"sampler": run_sampler, "clusterer": run_clusterer}
 DIMENSION = 4
 
@@ -86,9 +89,16 @@ def test_the_whole_service_runs_on_the_rights_that_are_listed(
     report = service.audit()
     assert report.clean, report.violations
     trainer = load_settings(service.config, kafka=secured.login("trainer"))
-    assert len(list(read_to_end(trainer, trainer.topic("coreset")))) == pytest.approx(200, abs=20)
+    emitted = list(read_to_end(trainer, trainer.topic("coreset")))
+    assert len(emitted) == pytest.approx(200, abs=20)
     with pytest.raises(Exception, match=r"not exist|Authorization"):
         list(read_to_end(trainer, trainer.input.topic))
+    asking = load_settings(service.config, kafka=secured.login("explain"))
+    taken = (asking.topic("coreset"), emitted[-1].partition, emitted[-1].offset)
+    assert explain(asking, *taken).outcome == "taken"
+    dead = next(one for one in read_to_end(asking, asking.input.topic) if one.value == b"not an example")
+    assert explain(asking, dead.topic, dead.partition, dead.offset).outcome == "dead letter"
+    assert centers.report(asking, Namespace(top=1)).version >= 1
 
 
 def _producer(secured: Secured) -> dict[str, Any]:

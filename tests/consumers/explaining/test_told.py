@@ -19,7 +19,8 @@ def emitted(given: Input, value: bytes, rows: list[int]) -> list[InputRecord]:
     columns = SampleColumns(
         window="raw/0/100", clusters=6, weights=1 / numbers, probabilities=numbers,
         ranks=np.arange(len(rows)), cluster_ids=np.full(len(rows), 8), distances=numbers,
-        center_losses=numbers + 1, spreads=np.full(len(rows), np.nan), loss_ages=numbers + 3, scores=numbers / 10,
+        center_losses=numbers + 1, spreads=np.full(len(rows), np.nan), loss_ages=numbers + 3,
+        scores=numbers / 10,
     )  # fmt: skip
     parts = codec.emit(codec.decode(record), np.array(rows), columns, 100_000)
     return [InputRecord("coreset", 0, i, b"key", part.value, part.headers, 5) for i, part in enumerate(parts)]
