@@ -10,6 +10,7 @@ from functools import partial
 import numpy as np
 import structlog
 
+from consumers.budget import DEFAULT_RATE, HourlyBudget
 from consumers.inquiry import Inquiry
 from consumers.learner import Learner
 from consumers.metrics import ClustererMetrics
@@ -76,6 +77,8 @@ class ClustererTransform:
         self._learner = Learner(settings, metrics)
         self._model = _model(settings)
         self._held = Held()
+        per_hour = settings.sampling.per_hour
+        self._budget = None if per_hour is None else HourlyBudget(per_hour, DEFAULT_RATE)
         self._pause = settings.clustering.publish_seconds
         self._publish_at = self._refresh_at = 0.0
 
@@ -156,6 +159,8 @@ class ClustererTransform:
         self._model.restore(publication.clusters, time.monotonic() - away)
         self._learner.reset(publication.surrogate, publication.clusters)
         self._held = Held.after(publication)
+        if self._budget is not None and publication.rate is not None:
+            self._budget.rate = publication.rate
 
     def _portions(self, found: Sequence[Statistics]) -> Iterator[list[Statistics]]:
         """Cut what arrived, so that merging takes no more memory after a standstill than a window does."""
@@ -174,6 +179,8 @@ class ClustererTransform:
         """Merge a portion at once: one pass over the centers, however many records there are."""
         before = self._model.generations
         points = _together([statistics.points for statistics in found])
+        if self._budget is not None:  # samplers are taken to use the rate that was published last
+            self._budget.seen(int(points.counts.sum()), self._budget.rate, time.monotonic())
         self._model.merge(points)
         now = self._model.generations
         self._inquiry.keep(center for center, generation in now.items() if before.get(center) == generation)
@@ -192,7 +199,7 @@ class ClustererTransform:
             settings_digest=self._settings.stream_digest(),
             wanted=self._inquiry.wanted(self._model),
             eta=self._settings.sampling.floor,
-            rate=self._settings.sampling.rate,
+            rate=self._settings.sampling.rate if self._budget is None else self._budget.rate,
             published_ms=time.time_ns() // 1_000_000,
             surrogate=self._learner.surrogate,
         )

@@ -12,6 +12,7 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
+from consumers.budget import in_force, sensitivity_sampler
 from consumers.codecs import codec_for
 from consumers.codecs.examples import Codec, Decoded
 from consumers.cutter import WindowCutter, largest_coreset_message, ranges
@@ -22,22 +23,20 @@ from consumers.predictor import Predictor
 from consumers.records.dead_letters import dead_letter
 from consumers.records.ledger import LedgerEntry, Range, emitted_digest, window_id
 from consumers.records.publication import Publication
-from consumers.sections import Sampling
 from consumers.settings import Settings
 from consumers.transform import InputRecord, Output, Partition, Unit
 from stream_coreset.arrays import random_stream
 from stream_coreset.clusters import Clusters
 from stream_coreset.estimates import anticipated_standard_error
-from stream_coreset.limits import Limits, Shares
+from stream_coreset.limits import Shares
 from stream_coreset.prediction import Prediction
 from stream_coreset.sampling import inclusion_probabilities
 from stream_coreset.sensitivity import Sample, SensitivitySampler
 from stream_coreset.stream import AdaptedWindow, WindowSampler
 from stream_coreset.window import Window
 
-__all__ = ["SamplerTransform", "sensitivity_sampler"]
+__all__ = ["SamplerTransform"]
 
-_DEFAULT_RATE = 0.01
 log = structlog.get_logger(__name__)
 
 
@@ -141,6 +140,7 @@ class SamplerTransform:
             return
         publication.check_stream(self._settings)
         self._published = publication.clusters
+        self._sampler = self._windows.sampler = in_force(self._sampler, publication, self._settings)
         self._windows.update(self._published)
         self._gatherer.begin(publication)
         self._predictor.take(publication)
@@ -240,27 +240,6 @@ class SamplerTransform:
     def _committed(self, counts: WindowCounts, flush: Flush) -> None:
         self._metrics.window_committed(counts)
         self._metrics.statistics_committed(sum(map(len, flush.values)), flush.probes)
-
-
-def sensitivity_sampler(settings: Settings) -> SensitivitySampler:
-    """The sampler that the settings describe."""
-    given = settings.sampling
-    unset = given.rate is None and given.size is None and given.epsilon is None
-    return SensitivitySampler(
-        rate=_DEFAULT_RATE if unset else given.rate,
-        size=given.size,
-        epsilon=given.epsilon,
-        delta=given.delta,
-        z=given.z,
-        floor=given.floor,
-        design=given.design,
-        probes=given.probes,
-        limits=None if given.epsilon is not None else _limits(given),
-    )
-
-
-def _limits(given: Sampling) -> Limits:
-    return Limits(few=given.max_few_share, cluster=given.max_cluster_share, source=given.max_source_share)
 
 
 def _partitions(items: Sequence[Decoded]) -> NDArray[np.int64]:

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from consumers.budget import sensitivity_sampler
 from consumers.codecs import Decoded, codec_for
 from consumers.reader import read_spans
 from consumers.records import Publication
 from consumers.records.ledger import LedgerEntry
-from consumers.sampler import sensitivity_sampler
 from consumers.settings import Settings
 from stream_coreset.kernels import nearest
 from stream_coreset.kmeans import Assignment

@@ -20,6 +20,9 @@ class Sampling(Section):
     )
     size: Positive | None = Field(default=None, description="or: expected number per window")
     epsilon: Positive | None = Field(default=None, description="or: the paper's error bound ...")
+    per_hour: Positive | None = Field(
+        default=None, description="or: expected number an hour, of all samplers; the clusterer sets the rate"
+    )
     delta: float = Field(default=0.1, gt=0, lt=1, description="... and the probability that it fails")
     z: float = Field(default=2.0, ge=1, le=2, description="2: k-means, 1: k-medians distances in the scores")
     floor: Fraction = Field(
@@ -49,8 +52,10 @@ class Sampling(Section):
 
     @model_validator(mode="after")
     def _one_budget(self) -> Sampling:
-        if sum(value is not None for value in (self.rate, self.size, self.epsilon)) > 1:
-            raise ValueError("give one of rate, size and epsilon, not several")
+        if sum(value is not None for value in (self.rate, self.size, self.epsilon, self.per_hour)) > 1:
+            raise ValueError("give one of rate, size, epsilon and per_hour, not several")
+        if self.per_hour is not None and self.design == "iid":
+            raise ValueError("windows of design iid are cut for one rate: give rate instead of per_hour")
         if self.seed is not None and self.seed_file is not None:
             raise ValueError("give seed or seed_file, not both")
         return self

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from support.loop import blobs, example, settings
 
+from consumers.budget import sensitivity_sampler
 from consumers.codecs import codec_for
 from consumers.cutter import WindowCutter, ranges
 from consumers.records.ledger import Range
-from consumers.sampler import sensitivity_sampler
 from consumers.transform import InputRecord
 
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from support.loop import Loop, blobs, example, settings
 
+from consumers.budget import sensitivity_sampler
 from consumers.errors import ServiceError
 from consumers.records.dead_letters import read_dead_letter
 from consumers.records.ledger import emitted_digest
 from consumers.records.publication import Publication
-from consumers.sampler import sensitivity_sampler
 from stream_coreset.limits import Limits
 
 

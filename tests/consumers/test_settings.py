@@ -76,7 +76,7 @@ def test_a_section_of_comments_keeps_its_defaults(tmp_path: Path) -> None:
         ("- 1", "must hold sections"),
         ("1: 2", "must hold sections"),
         ("input: [", "is not YAML"),
-        ("input: {dimension: 3}\nsampling: {rate: .1, size: 2}", "one of rate, size and epsilon"),
+        ("input: {dimension: 3}\nsampling: {rate: .1, size: 2}", "one of rate, size, epsilon and per_hour"),
         ("input: {dimension: 3}\nsampling: {seed: a, seed_file: b}", "seed or seed_file, not both"),
         ("input: {dimension: 3}\nkafka: {sasl_password: a, sasl_password_file: b}", "not both"),
         ("input: {dimension: 3}\nkafka: {security_protocol: SASL_SSL}", "needs a sasl_mechanism"),

@@ -14,8 +14,8 @@ from unittest.mock import patch
 
 from fuzz.contract import ACCEPTED, SECRET, kind_of, require
 
+from consumers.budget import sensitivity_sampler
 from consumers.flags import add_settings, read_settings
-from consumers.sampler import sensitivity_sampler
 from consumers.settings import Settings, SettingsError, load_settings
 
 __all__ = ["environment", "flags", "yaml"]

@@ -6,9 +6,9 @@ import numpy as np
 import orjson
 import pytest
 
+from consumers.budget import sensitivity_sampler
 from consumers.codecs import codec_for
 from consumers.explaining.today import Reread, cluster_today, example_today, read_window
-from consumers.sampler import sensitivity_sampler
 from consumers.transform import InputRecord
 from stream_coreset.kmeans import Assignment
 from stream_coreset.sampling import inclusion_probabilities
