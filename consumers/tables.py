@@ -19,6 +19,7 @@ def aligned(rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> str:
     id  share
     7    10 %
     """
+    rows = [[_printable(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = (
         "  ".join(
@@ -31,8 +32,17 @@ def aligned(rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> str:
 
 
 def wrapped(sentence: str) -> str:
-    """Return a sentence in lines of at most 100 columns."""
-    return textwrap.fill(sentence, _COLUMNS, break_on_hyphens=False, break_long_words=False)
+    r"""Return a sentence in lines of at most 100 columns.
+
+    >>> wrapped("what \x1b[31m a stranger wrote")
+    'what ?[31m a stranger wrote'
+    """
+    return textwrap.fill(_printable(sentence), _COLUMNS, break_on_hyphens=False, break_long_words=False)
+
+
+def _printable(text: str) -> str:
+    """What comes from a topic anybody may have written; terminals obey what cannot be printed."""
+    return text if text.isprintable() else "".join(one if one.isprintable() else "?" for one in text)
 
 
 def short(value: float | None) -> str:

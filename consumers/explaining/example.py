@@ -23,7 +23,7 @@ from consumers.transform import InputRecord
 
 __all__ = ["add_options", "explain", "report"]
 
-_SCAN = 200_000  # messages of the coreset, about 5 s
+_SCAN = 200_000  # messages of the coreset
 _BEFORE_MS = 3_600_000  # a message is sampled within this time, where its own time is not known any more
 
 

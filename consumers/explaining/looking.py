@@ -12,7 +12,7 @@ from kafka import errors as kafka_errors
 from consumers.clients import plain_consumer
 from consumers.connecting import mended_by_a_person
 from consumers.errors import BrokerError, ServiceError
-from consumers.reader import offset_range, read_spans, read_to_end
+from consumers.reader import offset_range, read_spans, read_to_end, undecided
 from consumers.records.ledger import LedgerEntry, parse_source
 from consumers.settings import Settings
 from consumers.transform import InputRecord, Partition
@@ -142,6 +142,7 @@ def search(
     items : callable
         What a message holds.
     """
+    settled = not undecided(settings, topic)  # behind an open transaction lies what cannot be seen yet
     start, left, whole = begin_at(settings, topic, since_ms)
     found: list[T] = []
     looked = 0
@@ -157,7 +158,7 @@ def search(
             left.discard(record.partition)
             if not left:
                 break
-    return Search(tuple(found), looked, certain=whole)
+    return Search(tuple(found), looked, certain=whole and settled)
 
 
 def _is_later(source: str, entry: LedgerEntry) -> bool:
