@@ -18,6 +18,7 @@ __all__ = ["Estimator"]
 
 _POOLS = 8  # of the newest model versions
 _LARGEST_LOG = 700.0
+_LEAST_SCALE = 0.001  # of the mean loss, where more than half of the losses are next to nothing
 
 
 class Estimator:
@@ -90,7 +91,8 @@ class _Version:
 
     def scaled(self, drawn: Drawn, total: float) -> Drawn:
         """The losses relative to the scale of the version, so that versions can be compared."""
-        self.scale = self.scale or _median(drawn) or total / max(1, drawn.n)
+        mean = total / max(1, drawn.n)
+        self.scale = self.scale or max(_median(drawn), _LEAST_SCALE * mean)
         return replace(drawn, losses=drawn.losses / (self.scale or 1.0))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import hypothesis
 import numpy as np
 import pytest
 from hypothesis import given
@@ -42,6 +43,7 @@ def window(seed: int, scale: float = 1.0, good: bool = True, **how: str) -> Comp
     return complete(scale * losses, p, seed, **how)
 
 
+@hypothesis.example([(4.0, 1.0), (2.2250738585072014e-308, 1.0)])
 @given(st.lists(st.tuples(st.floats(0, 1e9), st.floats(1e-6, 1.0)), max_size=30))
 def test_the_total_is_the_horvitz_thompson_estimate(pairs) -> None:
     losses, pi = np.array(pairs).reshape(-1, 2).T
