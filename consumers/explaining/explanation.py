@@ -126,6 +126,10 @@ class Explanation:
             yield f"its cluster's center loss is {loud}"
         if of_all is not None and _stands_out(facts.spread, of_all.root_mean_square, high=high):
             yield f"its cluster's spread is {loud}"
+        if of_all is not None and _stands_out(of_all.predicted_loss, of_all.mean_loss, high=high):
+            yield f"the surrogate predicts a {loud} loss"
+        if self.draws and self.entry.surrogate_digest:
+            yield "what a surrogate predicted of it, which is not kept, counted too"
 
     def _typical_distance(self) -> float | None:
         return math.sqrt(self.entry.cost / self.entry.valid) if self.entry.valid else None
@@ -180,6 +184,8 @@ class Explanation:
         now = today or _NOTHING
         yield "center loss", short(facts.loss), "", self._now(now.loss, now.mean_loss, "mean of all")
         yield "spread", short(facts.spread), "", self._now(now.spread, now.root_mean_square, "of all")
+        if now.predicted_loss is not None:
+            yield "predicted loss", short(now.predicted_loss), "", ""
         yield "age of the loss", ago(facts.loss_age), "", ago(now.loss_age_seconds) if self.draws else ""
 
     def _now(self, value: float | None, of_all: float | None, word: str) -> str:
@@ -207,7 +213,9 @@ class Explanation:
             yield f"Its cluster today: {self.caveat or gone}."
         if not self.draws and self.probability is not None and self.today is not None:
             known = f"{self.today.examples:,} of the {self.entry.valid:,} examples of its window"
-            left_out = ", without its surrogate" if self.entry.surrogate_digest else ""
+            learned = self.today.predicted_loss is not None
+            surrogate = ", with the surrogate of today" if learned else ", without its surrogate"
+            left_out = surrogate if self.entry.surrogate_digest else ""
             yield (
                 f"Approximate, and of today: computed from {known}, with the clusters and settings of today "
                 f"instead of those adapted to it then{left_out}; what it was then is not kept."

@@ -18,7 +18,10 @@ from consumers.records.ledger import LedgerEntry
 from consumers.settings import Settings
 from stream_coreset.kernels import nearest
 from stream_coreset.kmeans import Assignment
+from stream_coreset.learning import predict_window
+from stream_coreset.prediction import Prediction
 from stream_coreset.sampling import inclusion_probabilities
+from stream_coreset.surrogate import Surrogate
 
 __all__ = ["Reread", "Today", "cluster_today", "example_today", "read_window"]
 
@@ -41,9 +44,9 @@ class Today:
         Of the cluster.
     mean_loss, root_mean_square : float or None
         Of all clusters, by mass.
-    distance, probability : float or None
-        Of the example: to its center, and the expected number of draws. Approximate: the window was drawn
-        with its clusters adapted to it, perhaps with a surrogate.
+    distance, predicted_loss, probability : float or None
+        Of the example: to its center; by the surrogate of today, where its window was drawn with one; and the
+        expected number of draws. Approximate: the window was drawn with clusters adapted to it.
     examples : int
         Examples of its window that the probability was computed with.
     """
@@ -57,6 +60,7 @@ class Today:
     mean_loss: float | None
     root_mean_square: float | None
     distance: float | None = None
+    predicted_loss: float | None = None
     probability: float | None = None
     examples: int = 0
 
@@ -156,28 +160,39 @@ def example_today(
     X = np.concatenate([item.embeddings for item in window.messages])
     labels, squares = nearest(X, publication.clusters.centers)
     assignment = Assignment(labels, np.sqrt(squares))
-    expected = _expected(settings, publication, entry, assignment, window.sources())
+    predicted = _predicted(settings, publication, entry, X, assignment)
+    sampler = replace(sensitivity_sampler(settings), floor=entry.eta, design=entry.design)
+    p = sampler.probabilities(assignment, publication.clusters, window.sources(), predicted)
     return replace(
         _row_today(publication, int(labels[place]), now_ms),
         distance=float(assignment.distances[place]),
-        probability=float(expected[place]),
+        predicted_loss=None if predicted is None else float(predicted.means[place]),
+        probability=float(_expected(p, entry)[place]),
         examples=len(X),
     )
 
 
-def _expected(
+def _expected(p: NDArray[np.float64], entry: LedgerEntry) -> NDArray[np.float64]:
+    """Expected draws of the rows at hand."""
+    s = entry.s * len(p) / max(entry.valid, len(p))
+    return s * p if entry.design == "iid" else inclusion_probabilities(p, s)
+
+
+def _predicted(
     settings: Settings,
     publication: Publication,
     entry: LedgerEntry,
+    X: NDArray[np.float32],
     assignment: Assignment,
-    sources: NDArray[np.int64],
-) -> NDArray[np.float64]:
-    """Expected draws of each row at hand."""
-    n = len(assignment.labels)
-    s = entry.s * n / max(entry.valid, n)
-    sampler = replace(sensitivity_sampler(settings), floor=entry.eta, design=entry.design)
-    p = sampler.probabilities(assignment, publication.clusters, sources)
-    return s * p if entry.design == "iid" else inclusion_probabilities(p, s)
+) -> Prediction | None:
+    """What the surrogate of today predicts, where the window was drawn with one; None where it cannot."""
+    if entry.surrogate_digest is None or publication.surrogate is None or not settings.learns:
+        return None
+    z, clusters = settings.sampling.z, publication.clusters
+    try:
+        return predict_window(Surrogate.from_bytes(publication.surrogate), X, assignment, clusters, z=z)
+    except (ValueError, RuntimeError):
+        return None
 
 
 def _known(value: float) -> float | None:

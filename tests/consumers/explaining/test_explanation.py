@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -43,6 +44,12 @@ def test_what_is_not_known_is_said(taken, make_texts):
     assert "there were no clusters yet" in taken(draws=(first,), today=None).sentence
 
 
+def test_a_surrogate_is_not_passed_over(taken, make_entry):
+    learned = replace(taken(), entry=make_entry(surrogate_digest="1" * 64))
+    assert "counted too" in learned.sentence
+    assert "counted too" not in taken().sentence
+
+
 def test_draws_with_replacement_are_counted(taken, make_entry, make_texts):
     draws = (read_told(make_texts()), read_told(make_texts(rank="4")))
     iid = Explanation("raw/0/101", "taken", make_entry(design="iid"), draws=draws)
@@ -78,7 +85,7 @@ def test_a_cluster_that_is_gone_is_said(taken, make_texts):
 
 def test_one_that_was_not_taken_is_explained_by_today(make_entry, make_publication):
     today = cluster_today(make_publication(), "8", 1_000_000)
-    today = type(today)(**{**vars(today), "distance": 5.0, "probability": 0.4, "examples": 90})
+    today = replace(today, distance=5.0, probability=0.4, examples=90)
     entry = make_entry(surrogate_digest="1" * 64)
     said = Explanation("raw/0/101", "not taken", entry, today=today)
     assert said.sentence.startswith(
@@ -90,6 +97,11 @@ def test_one_that_was_not_taken_is_explained_by_today(make_entry, make_publicati
     assert "weight " not in text
     assert "Approximate, and of today: computed from 90 of the 100 examples" in text
     assert "without its surrogate" in text
+    learned = replace(said, today=replace(today, predicted_loss=6.0))
+    assert "the surrogate predicts a high loss" in learned.sentence
+    text = learned.render()
+    assert "with the surrogate of today" in text
+    assert "predicted loss          6" in text
     assert said.json()["probability_is_approximate"] is True
 
 

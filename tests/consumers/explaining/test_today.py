@@ -12,6 +12,7 @@ from consumers.explaining.today import Reread, cluster_today, example_today, rea
 from consumers.transform import InputRecord
 from stream_coreset.kmeans import Assignment
 from stream_coreset.sampling import inclusion_probabilities
+from stream_coreset.surrogate import LabelledExamples, Surrogate, features
 
 rng = np.random.default_rng(0)
 POINTS = np.round(rng.normal(size=(100, 2)) + [10, 0] * rng.integers(0, 4, (100, 1)), 3)
@@ -61,6 +62,30 @@ def test_of_a_window_that_is_partly_gone_the_rest_counts(settings, make_publicat
     assert today.examples == 25
     alone = example_today(settings, make_publication(), make_entry(), Reread(items[:1], items[0], 0), 1)
     assert alone.probability == pytest.approx(0.1)
+
+
+def test_the_surrogate_of_today_predicts_where_the_window_had_one(settings, make_publication, make_entry):
+    """Losses of .01 left of 5 and 10 right of it are learned; the clusters know nothing of that."""
+    X = np.random.default_rng(1).uniform(-3, 33, (400, 2)).astype(np.float32)
+    losses = np.where(X[:, 0] < 5, 0.01, 10.0)
+    same = {name: np.ones(4) for name in ("losses", "spreads", "loss_ages")}
+    publication = make_publication(**same)
+    labels = np.abs(X[:, :1] - publication.clusters.centers[:, 0]).argmin(axis=1)
+    distances = np.linalg.norm(X - publication.clusters.centers[labels], axis=1)
+    rows = features(X, np.ones(400), distances)
+    surrogate = Surrogate.fit(LabelledExamples(rows, losses, np.ones(400), np.ones((2, 400))))
+    publication = replace(publication, surrogate=surrogate.to_bytes())
+    items, learned = window(settings), make_entry(surrogate_digest="1" * 64)
+    low, high = int(POINTS[:, 0].argmin()), int(POINTS[:, 0].argmax())
+
+    def at(place, entry):
+        return example_today(settings, publication, entry, Reread(items, items[place + 1], 0), 1)
+
+    assert at(low, learned).predicted_loss < 1 < at(high, learned).predicted_loss
+    assert at(low, make_entry()).predicted_loss is None
+    assert at(low, learned).probability < at(low, make_entry()).probability
+    publication = replace(publication, surrogate=b"not a model")
+    assert at(low, learned).predicted_loss is None
 
 
 def test_what_cannot_be_decoded_has_no_probability(settings, make_publication, make_entry):
