@@ -10,10 +10,14 @@ import pytest
 from kafka import KafkaAdminClient, KafkaConsumer
 from kafka import errors as kafka_errors
 from kafka.admin import NewTopic
+from support.loop import settings
+from support.returning import collected, committed, report, stream
 
 from consumers.broker import Broker
 from consumers.connecting import connect
 from consumers.errors import BrokerError, ServiceError
+from consumers.feedback import ReturnedLosses
+from consumers.metrics import ClustererMetrics
 
 
 @pytest.fixture(scope="module")
@@ -163,3 +167,32 @@ def test_servers_that_are_not_host_and_port_are_refused(make_settings):
     settings = make_settings("any", kafka={"bootstrap_servers": "nonsense"})
     with pytest.raises(ServiceError, match="'nonsense' is not host:port"):
         connect(lambda: None, settings, threading.Event())
+
+
+def test_returned_losses_are_followed_on_when_the_broker_is_back(broker, name) -> None:
+    given = settings(
+        name=name,
+        kafka={"bootstrap_servers": broker.bootstrap_servers},
+        feedback={"topic": f"{name}-losses"},
+    )
+    admin = KafkaAdminClient(bootstrap_servers=broker.bootstrap_servers)
+    partitions = {given.topic("coreset"): 2, given.topic("windows"): 1, f"{name}-losses": 1}
+    kept = {"retention.ms": "-1"}  # whatever the time stamps
+    new = [NewTopic(topic, n, 1, topic_configs=kept) for topic, n in partitions.items()]
+    admin.create_topics(new, wait_for_metadata=True)
+    admin.close()
+    loop = stream(given, 0, 0)
+    committed(given, loop)
+    report(given, loop)
+    returned = ReturnedLosses(given, ClustererMetrics().feedback)
+    returned.reset(active=True)
+    try:
+        before = collected(returned, 1)
+        broker.kill()
+        time.sleep(1.0)
+        broker.restart()
+        report(given, loop, version="m2")
+        after = collected(returned, 1)
+    finally:
+        returned.stop()
+    assert [one.model_version for found in (before, after) for one in found.values()] == ["m1", "m2"]

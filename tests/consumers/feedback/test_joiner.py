@@ -51,6 +51,19 @@ def test_repeated_draws_count_as_often_as_drawn_and_need_one_loss() -> None:
     assert complete.drawn.probabilities.tolist() == [0.5, 1.5, 0.5]
 
 
+def test_losses_stand_in_draw_order_whatever_came_first() -> None:
+    it = Fixture()
+    it.feed(*reversed(PAIR.draws), PAIR.entry, *PAIR.reports({"e/0/3": 1.0, "e/0/8": 2.0}))
+    (complete,) = it.joiner.take().complete
+    assert complete.drawn.losses.tolist() == [1.0, 2.0]
+
+
+def test_of_two_versions_at_once_the_newer_one_teaches() -> None:
+    it = Fixture()
+    it.feed(PAIR.report("e/0/8", 5.0, "m1"), PAIR.report("e/0/8", 6.0, "m2"), PAIR.entry, *PAIR.draws)
+    assert labelled(it.joiner.take()) == [("e/0/8", 6.0, 4.0, "m2")]
+
+
 def test_a_null_waits_and_is_not_zero() -> None:
     it = Fixture()
     it.feed(PAIR.entry, *PAIR.draws, PAIR.report("e/0/3", None), PAIR.report("e/0/8", 0.0))
@@ -273,6 +286,17 @@ def test_memory_is_bounded_and_the_newest_are_kept() -> None:
     assert len(it.joiner) >= 30
     it.feed(*window.reports(dict.fromkeys(window.sources, 1.0)))
     assert len(it.joiner.take().complete) == 1
+
+
+def test_an_example_that_is_labelled_takes_less_memory() -> None:
+    window = Window([(1, 0.5), (2, 0.5)], dimension=10_000)
+    it = Fixture()
+    it.feed(window.entry, *window.draws)
+    it.joiner.take()
+    before = it.joiner.nbytes
+    it.feed(window.report(window.sources[0], 1.0))
+    it.joiner.take()
+    assert before - 40_000 < it.joiner.nbytes < before - 39_000
 
 
 def test_reports_of_unknown_windows_do_not_drive_out_those_that_wait() -> None:
