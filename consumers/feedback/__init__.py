@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from consumers.feedback.returned import Labels, ReturnedLosses
+from consumers.feedback.returned import ReturnedLosses
 
-__all__ = ["Labels", "ReturnedLosses"]
+__all__ = ["ReturnedLosses"]

@@ -5,45 +5,25 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import structlog
-from numpy.typing import NDArray
 
 from consumers.feedback.desk import Desk
 from consumers.feedback.follower import FeedbackFollower, OnResults
 from consumers.feedback.results import Label
+from consumers.learner import Labels
 from consumers.metrics.feedback import FeedbackMetrics
 from consumers.records.estimates import EstimateRecord
 from consumers.settings import Settings
 from consumers.transform import Output
 
-__all__ = ["Labels", "ReturnedLosses"]
+__all__ = ["ReturnedLosses"]
 
 log = structlog.get_logger(__name__)
 
 _MOST_LABELS = _MOST_ESTIMATES = 20_000  # that wait to be taken; then the oldest are lost
-
-
-@dataclass(frozen=True, eq=False)
-class Labels:
-    """Labelled examples of one model version, as `LabelBuffer.add` takes them.
-
-    Attributes
-    ----------
-    model_version : str
-    embeddings : (m, d) float32
-    losses, weights : (m,) float64
-    sources : tuple of str
-    """
-
-    model_version: str
-    embeddings: NDArray[np.float32]
-    losses: NDArray[np.float64]
-    weights: NDArray[np.float64]
-    sources: tuple[str, ...]
 
 
 class Follower(Protocol):
@@ -65,7 +45,7 @@ class ReturnedLosses:
     Parameters
     ----------
     settings : Settings
-        With a feedback topic.
+        Without a feedback topic nothing comes back, and the floor stays as set.
     metrics : FeedbackMetrics
     follow : callable
         Makes who reads the topics.
@@ -98,10 +78,10 @@ class ReturnedLosses:
         with self._lock:
             self._estimates.extendleft(reversed(self._handed))
             self._handed = []
-        if active and self._follower is None:
-            self._begin()
-        elif not active:
+        if not active:
             self.stop()
+        elif self._follower is None and self._settings.feedback.topic is not None:
+            self._begin()
 
     def stop(self) -> None:
         """Stop reading and forget; what a successor needs it reads again."""
@@ -168,9 +148,8 @@ class ReturnedLosses:
 
 def _stacked(version: str, labels: Sequence[Label]) -> Labels:
     return Labels(
-        version,
-        np.stack([label.embedding for label in labels]),
-        np.array([label.loss for label in labels], np.float64),
-        np.array([label.weight for label in labels], np.float64),
-        tuple(label.source for label in labels),
+        X=np.stack([label.embedding for label in labels]),
+        losses=np.array([label.loss for label in labels], np.float64),
+        weights=np.array([label.weight for label in labels], np.float64),
+        model_version=version,
     )

@@ -55,10 +55,11 @@ def test_the_total_is_the_horvitz_thompson_estimate(pairs) -> None:
     assert EstimateRecord.decode(record.encode()) == record
 
 
-def test_errors_are_those_of_the_pool() -> None:
-    estimator, pool = Estimator(0.2), EstimatePool()
+@pytest.mark.parametrize("design", ["pivotal", "iid"])
+def test_errors_are_those_of_the_pool(design: str) -> None:
+    estimator, pool = Estimator(0.2), EstimatePool(design)
     for seed in range(30):
-        one = window(seed)
+        one = window(seed, design=design)
         record = estimator.estimate(one, 0)
         pool.add(one.drawn)
         assert record.standard_error == pytest.approx(math.sqrt(pool.variance(N, SIZE)))

@@ -120,11 +120,11 @@ def test_what_was_emitted_comes_back_as_labels_and_estimates(form: str, design: 
         assert found[entry.window].missing == 0
     (labels,) = it.returned.labels()
     assert labels.model_version == "m1"
-    np.testing.assert_allclose(labels.losses, np.linalg.norm(labels.embeddings, axis=1))
-    assert set(labels.sources) == {draw.source for draw in it.draws}
+    np.testing.assert_allclose(labels.losses, np.linalg.norm(labels.X, axis=1))
+    assert len(labels.losses) == len({draw.source for draw in it.draws})
     assert labels.weights.sum() == pytest.approx(sum(1 / draw.probability for draw in it.draws))
     assert it.returned.labels() == []
-    assert {tuple(x) for x in labels.embeddings} <= {tuple(x) for x in points.astype(np.float32)}
+    assert {tuple(x) for x in labels.X} <= {tuple(x) for x in points.astype(np.float32)}
 
 
 def test_labels_of_two_versions_come_apart() -> None:
@@ -196,6 +196,13 @@ def test_estimates_are_handed_out_until_they_are_committed() -> None:
     it.returned.reset(active=True)
     assert it.returned.estimates() == []
     assert len(it.readers) == 1
+
+
+def test_without_a_feedback_topic_nothing_is_read_and_the_floor_is_as_set() -> None:
+    returned = ReturnedLosses(settings(sampling={"floor": 0.3}), ClustererMetrics().feedback)
+    returned.reset(active=True)
+    assert (returned.labels(), returned.estimates(), returned.pending, returned.floor) == ([], [], False, 0.3)
+    assert returned._follower is None
 
 
 def test_commits_that_overlap_are_told_apart() -> None:
