@@ -56,7 +56,7 @@ def reading() -> Iterator[None]:
         yield
     except kafka_errors.KafkaError as error:
         raise mended_by_a_person(error) or BrokerError(
-            f"The topics cannot be read: {type(error).__name__}: {error}"
+            f"The topics cannot be read (see what is wrong with: stream-coreset check): {error}"
         ) from error
 
 

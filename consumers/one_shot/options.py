@@ -14,8 +14,8 @@ __all__ = ["Wanted", "add_options", "read_options"]
 _KINDS = (".npy", ".parquet")
 _EXAMPLE = """
 FILE is .npy, an array of shape (n, d), or .parquet, whose column `embedding` holds a list of d numbers a row
-(--embedding names another one, --columns takes several columns of numbers instead). The answer holds the
-selected rows in the order of the draw, each with its weight: the weighted sum of anything over them is an
+(--embedding names another one, --columns takes several columns of numbers instead, as they are: scale them so
+that distances mean something). The answer holds the selected rows in the order of the draw, each with its weight: the weighted sum of anything over them is an
 unbiased estimate of the sum over all rows.
 
 .parquet gives .parquet: the rows with all their columns, and coreset_row (place in FILE, from 0),
