@@ -15,8 +15,8 @@ _KINDS = (".npy", ".parquet")
 _EXAMPLE = """
 FILE is .npy, an array of shape (n, d), or .parquet, whose column `embedding` holds a list of d numbers a row
 (--embedding names another one, --columns takes several columns of numbers instead, as they are: scale them so
-that distances mean something). The answer holds the selected rows in the order of the draw, each with its weight: the weighted sum of anything over them is an
-unbiased estimate of the sum over all rows.
+that distances mean something). The answer holds the selected rows in the order of the draw, each with its
+weight: the weighted sum of anything over them is an unbiased estimate of the sum over all rows.
 
 .parquet gives .parquet: the rows with all their columns, and coreset_row (place in FILE, from 0),
 coreset_weight, coreset_probability and coreset_cluster. .npy gives .npz: the arrays indices, weights,
