@@ -13,7 +13,7 @@ from consumers.clients import transactional_producer
 from consumers.feedback import ReturnedLosses
 from consumers.feedback.emitted import CoresetReader
 from consumers.records.estimates import EstimateRecord
-from consumers.settings import Settings
+from consumers.settings import Feedback, Settings
 from consumers.transform import InputRecord
 
 OLD = 1_000_000_000_000  # of the input's messages, long before now
@@ -46,7 +46,7 @@ def report(given: Settings, loop: Loop, share: slice = slice(None), version: str
 
 
 def stream(given: Settings, seed: int, offset: int) -> Loop:
-    loop = Loop(given, offset=offset)
+    loop = Loop(given.model_copy(update={"feedback": Feedback()}), offset=offset)
     loop.feed([example(x) for x in blobs(200, seed)])
     return loop
 

@@ -19,10 +19,10 @@ from consumers.feedback.emitted import CoresetReader
 from consumers.metrics import ClustererMetrics
 from consumers.records import LedgerEntry
 from consumers.records.estimates import EstimateRecord
-from consumers.settings import Settings
+from consumers.settings import Feedback, Settings
 from consumers.transform import InputRecord, Output
 
-FEEDBACK = {"topic": "losses"}
+FEEDBACK = Feedback(topic="losses")
 
 
 def arrow(points: np.ndarray) -> bytes:
@@ -36,7 +36,7 @@ def arrow(points: np.ndarray) -> bytes:
 
 def run(windows: int = 3, **sections: Any) -> tuple[Loop, np.ndarray]:
     """A stream through the sampler, and its embeddings."""
-    loop = Loop(settings(feedback=FEEDBACK, **sections))
+    loop = Loop(settings(**sections))
     points = [blobs(200, seed) for seed in range(windows)]
     for some in points:
         whole = loop.settings.input.format == "arrow"
@@ -70,9 +70,10 @@ class Deployment:
     """What one clusterer holds of the losses of a stream."""
 
     def __init__(self, loop: Loop) -> None:
-        self.settings, self.metrics = loop.settings, ClustererMetrics()
+        self.settings = loop.settings.model_copy(update={"feedback": FEEDBACK})
+        self.metrics = ClustererMetrics()
         self.readers: list[Reader] = []
-        self.returned = ReturnedLosses(loop.settings, self.metrics.feedback, self._reader)
+        self.returned = ReturnedLosses(self.settings, self.metrics.feedback, self._reader)
         self.returned.reset(active=True)
         self.ledger, self.coreset = read(loop.of("windows")), read(loop.of("coreset"))
         self.draws = [draw for one in self.coreset for draw in CoresetReader(loop.settings.input).draws(one)]
@@ -254,7 +255,7 @@ def test_a_floor_that_changes_is_announced() -> None:
 
 
 def test_a_chained_input_is_weighted_by_all_its_draws() -> None:
-    loop = Loop(settings(feedback=FEEDBACK, input={"chain": True}))
+    loop = Loop(settings(input={"chain": True}))
     headers = (("coreset-weight", b"8.0"),)
     loop.now += 1
     values = [example(x) for x in blobs(200)]
