@@ -21,11 +21,13 @@ from consumers.refresher import Refresher
 from consumers.settings import Settings
 from consumers.transform import InputRecord, Output, Partition, Unit
 from stream_coreset.clusters import Clusters
+from stream_coreset.drift import Alarm
 from stream_coreset.kmeans import WeightedPoints
 from stream_coreset.stream import ClusterModel
 
 __all__ = ["ClustererTransform", "Merge"]
 
+_PAST = 0.125  # what counts of the past after an abrupt change: as after three half-lives
 log = structlog.get_logger(__name__)
 
 
@@ -75,6 +77,7 @@ class ClustererTransform:
         self._inquiry = Inquiry(settings, refresher)
         self._pending = _Pending()
         self._learner = Learner(settings, metrics)
+        self._alarm = Alarm()
         self._model = _model(settings)
         self._held = Held()
         per_hour = settings.sampling.per_hour
@@ -87,6 +90,7 @@ class ClustererTransform:
         self._pending = _Pending()
         self._model, self._held = _model(self._settings), Held()
         self._inquiry.reset()
+        self._alarm = Alarm()
         self._learner.reset(None, Clusters.empty(self._settings.input.dimension))
         self._metrics.active.set(bool(partitions))
         if not partitions:
@@ -130,6 +134,8 @@ class ClustererTransform:
                 self._merge(portion)
             for labels in self._inquiry.note_answers(self._model):
                 self._learner.add(labels)
+            if self._alarm.losses(self._inquiry.loss_change):
+                self._react("losses")
             self._inquiry.ask(self._model)
         points = sum(len(statistics.points) for statistics in window.statistics)
         probes = sum(len(statistics.probes) for statistics in window.statistics)
@@ -159,6 +165,7 @@ class ClustererTransform:
         self._model.restore(publication.clusters, time.monotonic() - away)
         self._learner.reset(publication.surrogate, publication.clusters)
         self._held = Held.after(publication)
+        self._alarm = Alarm(publication.drifts)
         if self._budget is not None and publication.rate is not None:
             self._budget.rate = publication.rate
 
@@ -181,6 +188,8 @@ class ClustererTransform:
         points = _together([statistics.points for statistics in found])
         if self._budget is not None:  # samplers are taken to use the rate that was published last
             self._budget.seen(int(points.counts.sum()), self._budget.rate, time.monotonic())
+        if self._model.k and self._alarm.places(self._model.squares(points), points.counts):
+            self._react("places")
         self._model.merge(points)
         now = self._model.generations
         self._inquiry.keep(center for center, generation in now.items() if before.get(center) == generation)
@@ -188,6 +197,14 @@ class ClustererTransform:
         ends = np.cumsum([len(statistics.points) for statistics in found])[:-1]
         for statistics, their_owners in zip(found, np.split(owners, ends), strict=True):
             self._inquiry.add(statistics, their_owners)
+
+    def _react(self, signal: str) -> None:
+        """Ask all losses again, and let what was known count less."""
+        log.warning("the stream has changed: losses are asked again, the past counts less", signal=signal)
+        self._metrics.drifts.labels(signal).inc()
+        self._inquiry.ask_again()
+        self._learner.discount(_PAST)
+        self._model.discount(_PAST)
 
     def _taught(self, clusters: Clusters) -> Clusters:
         factors = {version: self._model.book.factor(version) for version in self._learner.versions}
@@ -202,6 +219,7 @@ class ClustererTransform:
             rate=self._settings.sampling.rate if self._budget is None else self._budget.rate,
             published_ms=time.time_ns() // 1_000_000,
             surrogate=self._learner.surrogate,
+            drifts=self._alarm.count,
         )
         topic = self._settings.topic("clusters")
         records, self._held = encode_publication(publication, self._held), Held.after(publication)

@@ -21,11 +21,18 @@ __all__ = ["Inquiry"]
 
 Example = tuple[bytes, NDArray[np.float32]]
 
+_TINY = 1e-9
 POOL_BYTES = 64_000_000  # of examples that wait to be asked about
 
 
 class Inquiry:
     """The clusterer's side of the model endpoint.
+
+    Attributes
+    ----------
+    loss_change : float
+        Mean log ratio of the center losses that were answered last to those of before, under the same model;
+        NaN where none was asked twice.
 
     Parameters
     ----------
@@ -48,6 +55,8 @@ class Inquiry:
         self._pool: ProbePool[Example] = ProbePool(self._settings.sampling.probes - 1, rng)
         self._pooled: dict[int, int] = {}  # bytes by center
         self._refused: dict[int, float] = {}
+        self._changed_at = float("-inf")
+        self.loss_change = float("nan")
         if self._refresher is not None:
             self._refresher.forget()
 
@@ -90,12 +99,14 @@ class Inquiry:
 
     def note_answers(self, model: ClusterModel) -> list[Labels]:
         """Note what the model has answered, and return it; a loss that was refused is NaN and left out."""
-        found = []
+        found, changes = list[Labels](), list[float]()
         for answers in self._refresher.answers() if self._refresher else ():
             for question, losses in zip(answers.questions, answers.losses, strict=True):
                 if np.isnan(losses[0]):  # others must not wait behind a center that cannot be answered
                     self._refused[question.center_id] = time.monotonic()
                     continue
+                before = model.book.loss(question.center_id, question.generation, answers.model_version)
+                changes += [] if before is None else [float(np.log((losses[0] + _TINY) / (before + _TINY)))]
                 model.record(
                     question.center_id,
                     question.generation,
@@ -104,7 +115,12 @@ class Inquiry:
                     now=time.monotonic(),
                 )
                 found.append(_labels(question, losses, answers.model_version, model.masses))
+        self.loss_change = float(np.mean(changes)) if changes else float("nan")
         return found
+
+    def ask_again(self) -> None:
+        """Ask every loss again that was asked before now: the stream has changed."""
+        self._changed_at = time.monotonic()
 
     def ask(self, model: ClusterModel) -> None:
         """Ask for the losses that are due and whose probes are here."""
@@ -112,7 +128,7 @@ class Inquiry:
         if self._refresher is None or not self._refresher.idle or now < self._refresh_at:
             return
         here = {center for center in self._askable(model) if center in self._pool}
-        due = model.due(endpoint.queries_per_refresh, now, endpoint.max_age_seconds, among=here)
+        due = model.due(endpoint.queries_per_refresh, now, self._max_age(now), among=here)
         if due:
             self._refresh_at = now + endpoint.refresh_seconds
             generations = model.generations
@@ -124,8 +140,11 @@ class Inquiry:
             return np.zeros(0, np.int64)
         now, endpoint = time.monotonic(), self._settings.endpoint
         missing = {center for center in self._askable(model) if center not in self._pool}
-        due = model.due(2 * endpoint.queries_per_refresh, now, endpoint.max_age_seconds, among=missing)
+        due = model.due(2 * endpoint.queries_per_refresh, now, self._max_age(now), among=missing)
         return np.array(due, np.int64)
+
+    def _max_age(self, now: float) -> float:
+        return min(self._settings.endpoint.max_age_seconds, now - self._changed_at)
 
     def _askable(self, model: ClusterModel) -> Iterator[int]:
         """Centers that were not refused lately."""

@@ -77,6 +77,10 @@ class Learner:
             self._labels.add(labels.X, labels.losses, labels.weights, now, labels.model_version)
             self._news = True
 
+    def discount(self, factor: float) -> None:
+        """Let what is known so far count less: the stream has changed."""
+        self._labels.discount(factor)
+
     @property
     def versions(self) -> set[str]:
         """Model versions of the labels."""

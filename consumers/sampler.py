@@ -86,6 +86,7 @@ class SamplerTransform:
         self._cutter = WindowCutter(settings, self._codec, self._sampler)
         self._gatherer = Gatherer(settings, self._codec)
         self._predictor = Predictor(settings, metrics)
+        self._drifts = 0
         self._warned = False
 
     def reset(self, partitions: Sequence[Partition]) -> None:
@@ -139,7 +140,7 @@ class SamplerTransform:
         if publication is None or publication.clusters.version == self._published.version:
             return
         publication.check_stream(self._settings)
-        self._published = publication.clusters
+        self._published, self._drifts = publication.clusters, publication.drifts
         self._sampler = self._windows.sampler = in_force(self._sampler, publication, self._settings)
         self._windows.update(self._published)
         self._gatherer.begin(publication)
@@ -214,6 +215,7 @@ class SamplerTransform:
             anticipated_se=None if drawn is None else drawn.anticipated_error(self._settings.sampling.design),
             cost=0.0 if drawn is None else drawn.adapted.cost,
             closed_ms=time.time_ns() // 1_000_000,
+            drifts=self._drifts,
         )
 
     def _dead_letters(self, item: Decoded) -> list[Output]:

@@ -87,6 +87,10 @@ class LabelBuffer:
         decayed: Float = self._weights * 2.0 ** (-ages / self.half_life)
         return decayed
 
+    def discount(self, factor: float) -> None:
+        """Let all labels there are count less."""
+        self._weights = self._weights * factor
+
     def _newest(self, held: NDArray[Any], added: NDArray[Any]) -> NDArray[Any]:
         return np.concatenate([held, added])[-self.capacity :]
 

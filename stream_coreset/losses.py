@@ -127,6 +127,12 @@ class LossBook:
         ranked.sort(key=lambda item: item[:2])
         return [center_id for _, _, center_id in ranked[: max(0, budget_queries // self.probes)]]
 
+    def loss(self, center_id: int, generation: int, model_version: str) -> float | None:
+        """The center loss that is known, if it was asked at this place and of this version of the model."""
+        entry = self._entries.get(center_id)
+        same = entry is not None and (entry.generation, entry.model_version) == (generation, model_version)
+        return entry.loss if entry is not None and same else None
+
     def record(
         self,
         center_id: int,

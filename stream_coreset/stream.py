@@ -195,6 +195,16 @@ class ClusterModel:
         self._kmeans.merge(points)
         self.book.forget(self._kmeans.ids_.tolist())
 
+    def squares(self, points: WeightedPoints) -> NDArray[np.float64]:
+        """Mean squared distance (m,) of the examples behind each point to the nearest center as it is now."""
+        distances = self._kmeans.assign(points.points).distances.astype(np.float64)
+        within: NDArray[np.float64] = points.costs / np.maximum(points.counts, 1.0)
+        return distances**2 + within
+
+    def discount(self, factor: float) -> None:
+        """Let everything that was merged so far count less."""
+        self._kmeans.counts_ = self._kmeans.counts_ * factor
+
     def locate(self, points: Array) -> Ids:
         """The id of the center that each of the points (m, d) belongs to."""
         return self._kmeans.ids_[self._kmeans.assign(points).labels]

@@ -69,6 +69,11 @@ class ClustererMetrics(LoopMetrics):
         self.oldest_loss = self._gauge("oldest_loss_age_seconds", "Age of the oldest loss in use")
         self.oldest_loss.set(float("nan"))
 
+        # Abrupt changes of the stream, by what showed them: places (of examples), losses.
+        self.drifts = self._counter("drifts", "Abrupt changes of the stream", "signal")
+        for signal in ("places", "losses"):
+            self.drifts.labels(signal)
+
         # Labelled examples in use, and what is learned from them: seconds of a fit, bytes of the surrogate.
         self.labels = self._gauge("labelled_examples", "Examples with known losses in use")
         self.fit_seconds = self._histogram("surrogate_fit_seconds", "Time to learn the surrogate")

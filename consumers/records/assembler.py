@@ -117,7 +117,7 @@ def _publication(
     clusters = _clusters(head, arrays)
     wanted = np.array(head.wanted, dtype=np.int64)
     said = (head.settings_digest, wanted, head.eta, head.rate, head.published_ms)
-    return Publication(clusters, *said, surrogate)
+    return Publication(clusters, *said, surrogate, head.drifts)
 
 
 def _join(chunks: list[dict[str, NDArray[Any]]], dimension: int) -> dict[str, NDArray[Any]]:

@@ -62,6 +62,8 @@ class LedgerEntry:
     anticipated_se : float or None
     cost : float
         Clustering cost of the window, the sum of squared distances.
+    drifts : int
+        Abrupt changes of the stream that were known so far, under this name.
     closed_ms : int
         When the window closed, in milliseconds since 1970.
 
@@ -95,6 +97,7 @@ class LedgerEntry:
     anticipated_se: Finite | None
     cost: Finite
     closed_ms: Count
+    drifts: Count = 0
     format: Literal[1] = 1
 
     @property

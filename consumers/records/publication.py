@@ -64,6 +64,8 @@ class Publication:
         Milliseconds since 1970.
     surrogate : bytes or None
         The surrogate as an ONNX model; untrusted where it was read.
+    drifts : int
+        Abrupt changes of the stream that were detected so far.
     """
 
     clusters: Clusters
@@ -73,6 +75,7 @@ class Publication:
     rate: float | None
     published_ms: int
     surrogate: bytes | None = field(default=None, repr=False)
+    drifts: int = 0
 
     @property
     def surrogate_digest(self) -> str | None:
@@ -175,6 +178,7 @@ def _head(publication: Publication, chunks: Sequence[bytes], surrogate_chunks: i
         eta=float(publication.eta),
         rate=publication.rate,
         published_ms=publication.published_ms,
+        drifts=publication.drifts,
         surrogate_digest=publication.surrogate_digest,
         surrogate_chunks=surrogate_chunks,
         digest="",

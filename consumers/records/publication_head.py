@@ -48,6 +48,7 @@ class Head:
     eta: Annotated[float, Field(ge=0, le=1)]
     rate: Annotated[float, Field(gt=0, le=1)] | None
     published_ms: Whole
+    drifts: Whole
     surrogate_digest: Digest | None
     surrogate_chunks: Annotated[int, Field(ge=0, le=MAX_SURROGATE_CHUNKS)]
     digest: str

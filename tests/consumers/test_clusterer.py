@@ -240,3 +240,39 @@ def test_chunks_that_are_no_longer_used_get_tombstones():
     sent = {output.key: output.value for output in successor.of("clusters")}
     assert sent[b"chunk-00001"] is None
     assert sent[b"chunk-00000"] is not None
+
+
+def test_an_abrupt_change_asks_again_discounts_the_past_and_is_in_the_ledger(model, capsys):
+    loop = Loop(
+        settings(
+            endpoint={"url": "http://unused", "refresh_seconds": 1e-6},
+            sampling={"probes": 3},
+            learning={"surrogate": "none"},
+        ),
+        Refresher(model),
+    )
+    _run(loop, 14)
+    mass, asked = loop.publication.clusters.counts.sum(), model.asked
+    assert loop.publication.drifts == 0
+    loop.feed([example(x + 500.0, loss=1.0) for x in blobs(200, 99)])
+    assert loop.publication.drifts == 1
+    assert loop.publication.clusters.counts.sum() < 0.5 * mass
+    assert loop.clusterer_metrics.drifts.labels("places")._value.get() == 1
+    assert capsys.readouterr().out.count("the stream has changed") == 1
+    _run(loop, 2, first=20)
+    assert model.asked > asked  # all losses are younger than endpoint.max_age_seconds
+    assert loop.ledger()[0].drifts == 0
+    assert loop.ledger()[-1].drifts == 1
+    loop.clusterer.reset([(loop.settings.topic("statistics"), 0)])
+    loop.feed(_stream(200, 30))
+    assert loop.publication.drifts == 1
+
+
+def test_losses_that_jump_under_the_same_model_are_an_abrupt_change(model):
+    loop = _with_endpoint(model, max_age_seconds=1e-6)
+    _run(loop, 16)
+    for seed in range(20, 24):
+        loop.feed([example(x, loss=100.0 + 50.0 * max(0.0, x[0])) for x in blobs(200, seed)])
+        wait_idle(loop)
+        loop.turn()
+    assert loop.clusterer_metrics.drifts.labels("losses")._value.get() == 1
