@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 
 import numpy as np
 import structlog
 
 from consumers.budget import DEFAULT_RATE, HourlyBudget
+from consumers.feedback import ReturnedLosses
 from consumers.inquiry import Inquiry
 from consumers.learner import Learner
 from consumers.metrics import ClustererMetrics
@@ -61,7 +61,7 @@ class ClustererTransform:
         Reads the clusters topic to its end: the newest whole publication, None where there is none.
     metrics : ClustererMetrics
     refresher : Refresher, optional
-        Asks the model for losses; without one, scores come from distances alone.
+        Asks the model for losses; without one they are those that come back, or scores come from distances.
     """
 
     def __init__(
@@ -76,6 +76,7 @@ class ClustererTransform:
         self._metrics = metrics
         self._inquiry = Inquiry(settings, refresher)
         self._pending = _Pending()
+        self._returned = ReturnedLosses(settings, metrics.feedback)
         self._learner = Learner(settings, metrics)
         self._alarm = Alarm()
         self._model = _model(settings)
@@ -92,6 +93,7 @@ class ClustererTransform:
         self._inquiry.reset()
         self._alarm = Alarm()
         self._learner.reset(None, Clusters.empty(self._settings.input.dimension))
+        self._returned.reset(bool(partitions))
         self._metrics.active.set(bool(partitions))
         if not partitions:
             return
@@ -110,7 +112,8 @@ class ClustererTransform:
             if self._pending.nbytes >= self._settings.clustering.flush_bytes:
                 closed.append(self._close(publish=False))
             self._take(record)
-        if now >= self._publish_at and (self._pending.offsets or self._inquiry.answered):
+        news = self._pending.offsets or self._inquiry.answered or self._returned.pending
+        if now >= self._publish_at and news:
             self._publish_at = now + self._pause
             closed.append(self._close(publish=True))
         return closed
@@ -132,22 +135,28 @@ class ClustererTransform:
         with self._metrics.stage("merge"):
             for portion in self._portions(window.statistics):
                 self._merge(portion)
-            for labels in self._inquiry.note_answers(self._model):
+            for labels in (*self._inquiry.note_answers(self._model), *self._returned.labels()):
                 self._learner.add(labels)
             if self._alarm.losses(self._inquiry.loss_change):
                 self._react("losses")
             self._inquiry.ask(self._model)
         points = sum(len(statistics.points) for statistics in window.statistics)
         probes = sum(len(statistics.probes) for statistics in window.statistics)
+        estimates = self._returned.estimates() if window.publish else []
         if not (self._model.k and window.publish):
-            return Unit([], window.offsets, partial(self._metrics.merged, points, probes))
+            return Unit(estimates, window.offsets, lambda: self._merged(points, probes, estimates))
         with self._metrics.stage("publish"):
             clusters = self._taught(self._model.publish(time.monotonic()))
             outputs = self._publication(clusters)
         nbytes = sum(len(output.value or b"") for output in outputs)
         clustering = self._settings.clustering
         self._pause = max(clustering.publish_seconds, nbytes / clustering.publish_bytes_per_second)
-        return Unit(outputs, window.offsets, lambda: self._committed(clusters, nbytes, points, probes))
+
+        def committed() -> None:
+            self._merged(points, probes, estimates)
+            self._published(clusters, nbytes)
+
+        return Unit([*outputs, *estimates], window.offsets, committed)
 
     def _take(self, record: InputRecord) -> None:
         self._pending.offsets[record.topic, record.partition] = record.offset + 1
@@ -215,7 +224,7 @@ class ClustererTransform:
             clusters=clusters,
             settings_digest=self._settings.stream_digest(),
             wanted=self._inquiry.wanted(self._model),
-            eta=self._settings.sampling.floor,
+            eta=self._returned.floor,
             rate=self._settings.sampling.rate if self._budget is None else self._budget.rate,
             published_ms=time.time_ns() // 1_000_000,
             surrogate=self._learner.surrogate,
@@ -225,10 +234,13 @@ class ClustererTransform:
         records, self._held = encode_publication(publication, self._held), Held.after(publication)
         return [Output(topic, value, key, partition=0) for key, value in records]
 
-    def _committed(self, clusters: Clusters, nbytes: int, points: int, probes: int) -> None:
+    def _merged(self, points: int, probes: int, estimates: Sequence[Output]) -> None:
+        self._metrics.merged(points, probes)
+        self._returned.committed(estimates)
+
+    def _published(self, clusters: Clusters, nbytes: int) -> None:
         known = clusters.known
         oldest = float(clusters.loss_ages[known].max()) if known.any() else float("nan")
-        self._metrics.merged(points, probes)
         self._metrics.published(
             clusters.version, nbytes, centers=clusters.k, known=int(known.sum()), oldest=oldest
         )

@@ -88,12 +88,13 @@ class Learner:
 
     def teach(self, clusters: Clusters, factors: Mapping[str, float]) -> Clusters:
         """The clusters with what the labels say of their losses; begins to learn anew where it is time to."""
-        if not self._settings.learns:
+        if not (self._settings.learns or self._settings.feedback.topic):
             return clusters
         now = time.monotonic()
         described, examples = self._labels.describe(clusters, now, self._settings.sampling.z, factors=factors)
         self._metrics.labels.set(len(examples))
-        self._learn(examples, described, now)
+        if self._settings.learns:
+            self._learn(examples, described, now)
         return described if self.surrogate is None else _as_then(described, self._learned_with)
 
     def _learn(self, examples: LabelledExamples, described: Clusters, now: float) -> None:

@@ -90,7 +90,7 @@ def run_clusterer(settings: Settings, stop: threading.Event) -> None:
         transactional_id=name,
         input_topics=[settings.topic("statistics")],
         transform=ClustererTransform(settings, lambda: latest_publication(settings), metrics, refresher),
-        output_topics=[settings.topic("clusters")],
+        output_topics=[settings.topic(role) for role in settings.roles if role in ("clusters", "estimates")],
         on_missing_offset="earliest",
         shared_id=True,
         observer=metrics,
