@@ -131,10 +131,11 @@ def test_the_floor_rises_where_uniform_is_better_and_comes_back(design) -> None:
 
 
 def test_the_comparison_goes_on_when_every_window_has_a_model_of_its_own() -> None:
-    """The losses of each version are of another size: brought to one scale they say the same."""
+    """Two versions whose losses are much larger do not drown what the eighteen others say."""
     estimator = Estimator(0.2)
     for seed in range(20):
-        estimator.estimate(window(seed, good=False, scale=10.0 ** (seed % 5), version=f"m{seed}"), 0)
+        other = seed % 10 == 0
+        estimator.estimate(window(seed, good=other, scale=1e4 if other else 1.0, version=f"m{seed}"), 0)
     assert estimator.rule.current == 0.6
 
 
