@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import closing, suppress
+from typing import Literal
 
 from kafka import errors as kafka_errors
 
@@ -17,7 +18,9 @@ from consumers.clients import admin_client
 from consumers.errors import StreamError
 from consumers.settings import Settings
 
-__all__ = ["has_member", "refuse_another_stream"]
+__all__ = ["Holder", "holder", "refuse_another_stream"]
+
+Holder = Literal["nobody", "ourselves", "another", "unsettled"]
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -60,8 +63,17 @@ def _claims(settings: Settings, groups: list[str]) -> Iterator[tuple[str, str, s
                         yield group, partition.topic, committed.metadata
 
 
-def has_member(settings: Settings, group: str, instance_id: str) -> bool:
-    """Whether the group has a member with this instance id at the moment."""
+def holder(settings: Settings, group: str, instance_id: str, mark: str) -> Holder:
+    """Who has the place of this instance id in the group at the moment: we by our mark, or another.
+
+    While the group is rebalancing it does not tell the marks, and expires nobody.
+    """
     with closing(admin_client(settings)) as admin:
-        members = admin.describe_groups([group])[group]["members"]
-        return any(member["group_instance_id"] == instance_id for member in members)
+        described = admin.describe_groups([group])[group]
+    members = [one for one in described["members"] if one["group_instance_id"] == instance_id]
+    if not members:
+        return "nobody"
+    if described["group_state"] != "Stable":
+        return "unsettled"
+    told = members[0]["member_metadata"].get("user_data")
+    return "ourselves" if told in (mark, mark.encode()) else "another"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -9,6 +10,7 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from kafka import errors as kafka_errors
 from kafka.coordinator.assignors.range import RangePartitionAssignor
 from kafka.coordinator.base import MemberState
+from kafka.protocol.consumer.metadata import ConsumerProtocolSubscription
 
 from consumers.credentials import Hidden, credentials, verify
 from consumers.errors import ServiceError
@@ -78,8 +80,13 @@ def _passed_through(settings: Settings, kind: type[Any]) -> dict[str, Any]:
     }
 
 
-def input_consumer(settings: Settings, group: str, instance_id: str | None = None) -> KafkaConsumer:
-    """Make a member of `group` that reads committed messages only and starts nowhere by itself."""
+def input_consumer(
+    settings: Settings, group: str, instance_id: str | None = None, mark: str = ""
+) -> KafkaConsumer:
+    """Make a member of `group` that reads committed messages only and starts nowhere by itself.
+
+    It tells the group its `mark`, by which it can be told from another process of the same instance id.
+    """
     session_ms = round(1000 * settings.session_timeout_seconds)
     return KafkaConsumer(
         **{
@@ -91,15 +98,21 @@ def input_consumer(settings: Settings, group: str, instance_id: str | None = Non
             **_connection(settings, KafkaConsumer),
             "group_id": group,
             "group_instance_id": instance_id,
-            "partition_assignment_strategy": (_assignor(settings),),
+            "partition_assignment_strategy": (_assignor(settings, mark),),
         }
     )
 
 
-def _assignor(settings: Settings) -> type[RangePartitionAssignor]:
+def _assignor(settings: Settings, mark: str) -> type[RangePartitionAssignor]:
     """Assign by range among members of one stream: a group takes in nobody who does not know its protocol."""
     name = f"range-{settings.stream_digest()[:16]}"
-    return type("StreamAssignor", (RangePartitionAssignor,), {"name": name})
+
+    def metadata(cls: type[RangePartitionAssignor], topics: Iterable[str]) -> ConsumerProtocolSubscription:
+        return ConsumerProtocolSubscription(cls.version, list(topics), mark.encode())
+
+    return type(
+        "StreamAssignor", (RangePartitionAssignor,), {"name": name, "metadata": classmethod(metadata)}
+    )
 
 
 def leave_for_good(consumer: KafkaConsumer) -> None:

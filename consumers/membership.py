@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +15,7 @@ from kafka import errors as kafka_errors
 from kafka.coordinator.base import MemberState
 from kafka.structs import ConsumerGroupMetadata
 
-from consumers.claims import has_member, refuse_another_stream
+from consumers.claims import Holder, holder, refuse_another_stream
 from consumers.clients import (
     input_consumer,
     keep_joining,
@@ -37,7 +38,7 @@ _CLOSE_MS = 2_000
 _TOPIC_LOOKS = 4
 _SAY_SECONDS = 5.0
 _LOOK_SECONDS = 0.5
-_FORGOTTEN = 3.0  # session timeouts: brokers that start again count them from then
+_SETTLED = 1.5  # session timeouts for which another has our place without a break
 
 
 class Membership:
@@ -70,6 +71,7 @@ class Membership:
         self._topics = list(topics)
         self._needed = [*topics, *outputs]
         self._instance_id = instance_id
+        self._mark = secrets.token_hex(8)
         self._consumer: KafkaConsumer | None = None
         self._say_again = 0.0
         self._ours = False
@@ -93,7 +95,7 @@ class Membership:
         return connect(self._subscribed, self._settings, stop, alive) is not None
 
     def _subscribed(self) -> KafkaConsumer:
-        self._consumer = input_consumer(self._settings, self._group, self._instance_id)
+        self._consumer = input_consumer(self._settings, self._group, self._instance_id, self._mark)
         try:
             self.require_topics()  # before the subscription: that would create them, where brokers do that
             self._consumer.subscribe(self._topics)
@@ -233,31 +235,31 @@ class Membership:
             self._ours = True
 
     def place_is_free(self, stop: threading.Event, alive: Callable[[], None]) -> bool:
-        """Whether nobody has the place that we were shut out of, once who is gone has been forgotten.
+        """Whether we may join anew at the place that we were shut out of: nobody has it, or our own past.
 
-        A static member can be shut out by its own past: where the answer to its join was lost, or the
-        coordinator, the group holds a member that nobody is. It is forgotten after a session, which begins
-        anew with the coordinator; a member that lives may be missing for less.
+        A static member can be shut out by itself: where the answer to its join was lost, the group holds a
+        member that nobody is. Another process that lives may be missing for less than a session.
         """
         if self._instance_id is None:
             return False
         session = self._settings.session_timeout_seconds
-        patience, last_seen = time.monotonic() + _FORGOTTEN * session, time.monotonic()
+        seen = began = time.monotonic()
         while not stop.wait(_LOOK_SECONDS):
             alive()
-            taken = self._taken()
-            if taken is False and time.monotonic() - last_seen > session:
+            who, now = self._holder(), time.monotonic()
+            if who == "ourselves" or (who == "nobody" and now - seen > session):
                 return True
-            last_seen = last_seen if taken is False else time.monotonic()
-            if taken and time.monotonic() >= patience:
+            seen = seen if who == "nobody" else now
+            began = began if who == "another" else now
+            if now - began > _SETTLED * session:
                 return False
         return True
 
-    def _taken(self) -> bool | None:
-        """Whether the group has a member in our place; None where the brokers do not say."""
+    def _holder(self) -> Holder:
+        """Who has our place; while the brokers do not say, it is not settled."""
         with suppress(kafka_errors.KafkaError):
-            return has_member(self._settings, self._group, str(self._instance_id))
-        return None
+            return holder(self._settings, self._group, str(self._instance_id), self._mark)
+        return "unsettled"
 
     def leave(self) -> None:
         """Leave the group, so that others have our partitions at once, and close."""

@@ -161,6 +161,7 @@ def test_two_processes_with_the_same_instance_do_not_both_run(
                 if first.failure or second.failure:
                     break
                 time.sleep(0.05)
+            first.expected = second.expected = True
             (error,) = first.failure + second.failure
     assert isinstance(error, FencedError)
     assert "same name and instance" in str(error)
@@ -196,6 +197,25 @@ def test_a_static_member_that_was_shut_out_by_nobody_joins_anew(
         wait(lambda: len(read(target)) == 5, 30)
         assert not it.failure
     assert read(target) == numbers(5)
+
+
+def test_a_static_member_does_not_wait_for_its_own_past(
+    make_settings, make_topic, fill, read, copy_to, running, wait
+):
+    """Where the place is held by a member with our mark, nobody is there to be waited for."""
+    source, target = make_topic(), make_topic()
+    settings = make_settings(source, session_timeout_seconds=6.0)
+    with running(settings, copy_to(target, size=1), group_instance_id="a") as it:
+        wait(lambda: it.loop.assigned != ())
+        past = input_consumer(settings, settings.name, "a", it.loop._membership._mark)
+        past.subscribe([source])
+        wait(lambda: _joined(past))  # and stays: its heartbeats go on
+        began = time.monotonic()
+        fill(source, numbers(5))
+        wait(lambda: len(read(target)) == 5, 30)
+        assert time.monotonic() - began < 6.0
+        past.close(autocommit=False, timeout_ms=2000)
+        assert not it.failure
 
 
 def _joined(consumer) -> bool:

@@ -84,7 +84,7 @@ class Loop:
         for merge in self.clusterer.cut(records, self.now):
             done = self.clusterer.apply(merge)
             self.take(done)
-            for output in done.outputs:
+            for output in (one for one in done.outputs if one.topic == self.settings.topic("clusters")):
                 self.publication = self._assembler.feed(output.key, output.value) or self.publication
 
     def take(self, unit: Unit) -> None:

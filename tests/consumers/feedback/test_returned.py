@@ -285,3 +285,18 @@ def test_messages_that_are_none_of_ours_are_left_out(bad: str) -> None:
     with capture_logs() as logs:
         it.reader.feed([strange, strange, InputRecord(it.settings.topic("windows"), 0, 0, None, b"{}")])
     assert [one["event"] for one in logs] == ["a record left out"] * 2
+
+
+def test_the_clusterer_learns_from_labels_commits_estimates_and_publishes_the_floor() -> None:
+    loop, _ = run()
+    it = Deployment(loop)
+    loop.clusterer._returned = it.returned
+    it.reader.feed([*it.ledger, *it.coreset, *it.report()])
+    it.returned._floor = 0.6
+    loop.turn()  # no statistics came: the estimates are news enough
+    assert len(estimates(loop.of("estimates"))) == 3
+    assert it.value("windows_estimated_total") == 3
+    assert loop.clusterer._learner.versions == {"m1"}
+    assert loop.publication.eta == 0.6
+    loop.feed([example(one) for one in blobs(200, 10)])
+    assert loop.ledger()[-1].eta == 0.6
