@@ -92,10 +92,10 @@ class ClustererTransform:
         self._model, self._held = _model(self._settings), Held()
         self._inquiry.reset()
         self._alarm = Alarm()
-        self._learner.reset(None, Clusters.empty(self._settings.input.dimension))
         self._returned.reset(bool(partitions))
         self._metrics.active.set(bool(partitions))
         if not partitions:
+            self._learner.forget()
             return
         publication = self._read_clusters()
         if publication is not None:
@@ -146,7 +146,7 @@ class ClustererTransform:
         if not (self._model.k and window.publish):
             return Unit(estimates, window.offsets, lambda: self._merged(points, probes, estimates))
         with self._metrics.stage("publish"):
-            clusters = self._taught(self._model.publish(time.monotonic()))
+            clusters = self._learner.teach(self._model.publish(time.monotonic()))
             outputs = self._publication(clusters)
         nbytes = sum(len(output.value or b"") for output in outputs)
         clustering = self._settings.clustering
@@ -172,7 +172,7 @@ class ClustererTransform:
         publication.check_stream(self._settings)
         away = max(0.0, time.time() - publication.published_ms / 1000)  # meanwhile losses have aged
         self._model.restore(publication.clusters, time.monotonic() - away)
-        self._learner.reset(publication.surrogate, publication.clusters)
+        self._learner.begin(publication.surrogate, publication.clusters)
         self._held = Held.after(publication)
         self._alarm = Alarm(publication.drifts)
         if self._budget is not None and publication.rate is not None:
@@ -214,10 +214,6 @@ class ClustererTransform:
         self._inquiry.ask_again()
         self._learner.discount(_PAST)
         self._model.discount(_PAST)
-
-    def _taught(self, clusters: Clusters) -> Clusters:
-        factors = {version: self._model.book.factor(version) for version in self._learner.versions}
-        return self._learner.teach(clusters, factors)
 
     def _publication(self, clusters: Clusters) -> list[Output]:
         publication = Publication(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -56,18 +55,21 @@ class Learner:
     def __init__(self, settings: Settings, metrics: ClustererMetrics) -> None:
         self._settings, self._metrics = settings, metrics
         self._fit = _Fit(settings.sampling.floor, metrics)
-        self.reset(None, Clusters.empty(settings.input.dimension))
+        self.forget()
 
-    def reset(self, surrogate: bytes | None, clusters: Clusters) -> None:
-        """Begin without labels, and with the surrogate that is published with these clusters."""
+    def forget(self) -> None:
+        """Drop everything: another clusterer is the active one."""
+        learning, dimension = self._settings.learning, self._settings.input.dimension
+        self._labels = LabelBuffer(dimension, capacity=learning.labels, half_life=learning.half_life_seconds)
+        self.begin(None, Clusters.empty(dimension))
+
+    def begin(self, surrogate: bytes | None, clusters: Clusters) -> None:
+        """Go on from the surrogate that is published with these clusters; what is labelled stays labelled."""
         learning = self._settings.learning
-        self._labels = LabelBuffer(
-            self._settings.input.dimension, capacity=learning.labels, half_life=learning.half_life_seconds
-        )
         self._fit.forget()
         self._fit_at = time.monotonic() + learning.refit_seconds
         self._inherited_until = 0.0 if surrogate is None else time.monotonic() + learning.half_life_seconds
-        self._news = False
+        self._news = len(self._labels) > 0
         self.surrogate, self._learned_with = surrogate, clusters
 
     def add(self, labels: Labels) -> None:
@@ -81,17 +83,12 @@ class Learner:
         """Let what is known so far count less: the stream has changed."""
         self._labels.discount(factor)
 
-    @property
-    def versions(self) -> set[str]:
-        """Model versions of the labels."""
-        return self._labels.versions
-
-    def teach(self, clusters: Clusters, factors: Mapping[str, float]) -> Clusters:
+    def teach(self, clusters: Clusters) -> Clusters:
         """The clusters with what the labels say of their losses; begins to learn anew where it is time to."""
         if not (self._settings.learns or self._settings.feedback.topic):
             return clusters
         now = time.monotonic()
-        described, examples = self._labels.describe(clusters, now, self._settings.sampling.z, factors=factors)
+        described, examples = self._labels.describe(clusters, now, self._settings.sampling.z)
         self._metrics.labels.set(len(examples))
         if self._settings.learns:
             self._learn(examples, described, now)

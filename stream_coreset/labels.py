@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -13,7 +11,7 @@ from numpy.typing import NDArray
 from stream_coreset.arrays import Array, check_losses, check_points, check_weights, to_host
 from stream_coreset.clusters import Clusters
 from stream_coreset.kernels import nearest, totals
-from stream_coreset.loss_statistics import PRIOR_MEMBERS, holder_constants
+from stream_coreset.loss_statistics import FACTOR_LIMITS, MIN_PAIRS, PRIOR_MEMBERS, holder_constants
 from stream_coreset.surrogate import LabelledExamples, features
 
 __all__ = ["LabelBuffer"]
@@ -26,8 +24,8 @@ class LabelBuffer:
     """The newest labelled examples of a stream: probes, and emitted examples whose losses came back.
 
     Weights say how many examples of the stream each one stands for: members / probes of a cluster, or 1/pi.
-    They halve with age. Losses keep the model version they came from, and are compared through factors that
-    the caller knows. Time is passed in: any clock, always the same one.
+    They halve with age. Losses keep the model version they came from; the newest is that of the last ones
+    added. Time is passed in: any clock, always the same one.
 
     Parameters
     ----------
@@ -60,11 +58,6 @@ class LabelBuffer:
     def __len__(self) -> int:
         return len(self.losses)
 
-    @property
-    def versions(self) -> set[str]:
-        """Model versions that the losses came from."""
-        return set(self._versions.tolist())
-
     def add(self, X: Array, losses: Array, weights: Array, now: float, version: str = "") -> None:
         """Keep labelled examples: embeddings (m, d), losses (m,) of one model version, weights (m,).
 
@@ -94,15 +87,11 @@ class LabelBuffer:
     def _newest(self, held: NDArray[Any], added: NDArray[Any]) -> NDArray[Any]:
         return np.concatenate([held, added])[-self.capacity :]
 
-    def describe(
-        self,
-        clusters: Clusters,
-        now: float,
-        z: float = 2.0,
-        *,
-        factors: Mapping[str, float] = MappingProxyType({}),
-    ) -> tuple[Clusters, LabelledExamples]:
+    def describe(self, clusters: Clusters, now: float, z: float = 2.0) -> tuple[Clusters, LabelledExamples]:
         """The clusters with the losses of their labelled examples, and these as examples to learn from.
+
+        Losses of older model versions are multiplied by (sum of the new / sum of the old mean losses) over
+        the clusters that have examples of both, clipped to [0.1, 10]; by 1 where there are fewer than five.
 
         Center loss and spread are the weighted mean and root mean square over the labelled examples of the
         cluster, both shrunk toward those of all by two examples. Where a cluster has none, what was known of
@@ -116,22 +105,42 @@ class LabelBuffer:
             As in `add`.
         z : float
             Exponent of the distance in the scores.
-        factors : mapping
-            What losses of a model version are multiplied by, to compare with those of now; 1 where not given.
         """
         weights = self.weights(now)
         kept = weights > 0
-        scales = np.array([factors.get(version, 1.0) for version in self._versions[kept]])
-        X, of_kept, weights = self._X[kept], self.losses[kept] * scales, weights[kept]
+        X, of_kept, weights = self._X[kept], self.losses[kept], weights[kept]
         if len(X) == 0:
             return clusters, LabelledExamples(features(X, [], []), of_kept, weights, np.zeros((2, 0)))
         labels, squares = nearest(X, clusters.centers)
         distances = np.sqrt(squares.astype(np.float64))
+        of_kept = of_kept * _scales(self._versions[kept], labels, of_kept, weights)
         table = _Table.of(labels, of_kept, weights, clusters.k)
         described = _described(clusters, *table.shrunk(), table.mean_square, z)
         without = np.stack(table.shrunk_without(labels, of_kept, weights))
         scores = without + described.holders[:, None] * distances**z
         return described, LabelledExamples(features(X, without[1], distances), of_kept, weights, scores)
+
+
+def _scales(versions: NDArray[np.object_], labels: Int, losses: Float, weights: Float) -> Float:
+    """What each loss is multiplied by, to compare with those of the newest model version."""
+    scales, newest = np.ones(len(losses)), versions[-1]
+    new = _means(versions == newest, labels, losses, weights)
+    for version in set(versions.tolist()) - {newest}:
+        ours = versions == version
+        pair = np.array([_means(ours, labels, losses, weights), new])
+        old_sum, new_sum = pair[:, np.isfinite(pair).all(axis=0)].sum(axis=1)
+        if np.isfinite(pair).all(axis=0).sum() >= MIN_PAIRS and old_sum > 0:
+            scales[ours] = np.clip(new_sum / old_sum, *FACTOR_LIMITS)
+    return scales
+
+
+def _means(which: NDArray[np.bool_], labels: Int, losses: Float, weights: Float) -> Float:
+    """Weighted mean loss of each cluster over some of the examples; NaN without any."""
+    k = int(labels.max()) + 1
+    mass = totals(labels, np.where(which, weights, 0.0), k)
+    sums = totals(labels, np.where(which, weights * losses, 0.0), k)
+    means: Float = np.divide(sums, mass, out=np.full(k, np.nan), where=mass > 0)
+    return means
 
 
 def _described(clusters: Clusters, losses: Float, spreads: Float, mean_square: float, z: float) -> Clusters:

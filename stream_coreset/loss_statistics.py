@@ -12,6 +12,8 @@ Floats = NDArray[np.float64]
 NEIGHBOURS = 5
 QUANTILE = 0.9
 PRIOR_MEMBERS = 2  # the global mean square counts as much as two members
+MIN_PAIRS = 5  # clusters known under two model versions before their losses are compared
+FACTOR_LIMITS = (0.1, 10.0)  # of what losses of an older version are multiplied by
 ROWS_PER_CHUNK = 256
 
 

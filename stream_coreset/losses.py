@@ -9,15 +9,21 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from stream_coreset.clusters import Clusters
-from stream_coreset.loss_statistics import holder_constants, mean_square, member_squares, shrunk, spread
+from stream_coreset.loss_statistics import (
+    FACTOR_LIMITS,
+    MIN_PAIRS,
+    holder_constants,
+    mean_square,
+    member_squares,
+    shrunk,
+    spread,
+)
 
 __all__ = ["LossBook", "LossTable", "holder_constants", "spread"]
 
 Floats = NDArray[np.float64]
 
 MAX_LOSS = 1e100  # its square must stay a number
-MIN_PAIRS = 5  # centers asked under both model versions before their losses are compared
-FACTOR_LIMITS = (0.1, 10.0)
 VERSIONS_KEPT = 8
 
 
@@ -203,7 +209,7 @@ class LossBook:
         LossTable
         """
         entries = [self._entries.get(int(center_id)) for center_id in ids]
-        factors = {version: self.factor(version) for version in {e.model_version for e in entries if e}}
+        factors = {version: self._factor(version) for version in {e.model_version for e in entries if e}}
         scales = np.array([factors[entry.model_version] if entry else np.nan for entry in entries])
         losses = scales * [entry.loss if entry else np.nan for entry in entries]
         squares = scales**2 * [entry.sum_squares if entry else np.nan for entry in entries]
@@ -235,8 +241,8 @@ class LossBook:
         kept = set(map(int, keep))
         self._entries = {center_id: entry for center_id, entry in self._entries.items() if center_id in kept}
 
-    def factor(self, version: str) -> float:
-        """What losses of an older model version are multiplied by, see `table`."""
+    def _factor(self, version: str) -> float:
+        """How losses of an older model version compare with the current one's."""
         if version == self.model_version:
             return 1.0
         histories = [entry.by_version for entry in self._entries.values()]

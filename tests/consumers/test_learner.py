@@ -14,8 +14,7 @@ from support.loop import Loop, blobs, example, settings
 
 import consumers.learner
 import consumers.predictor
-from consumers.learner import Labels, Learner
-from consumers.metrics import ClustererMetrics, SamplerMetrics
+from consumers.metrics import SamplerMetrics
 from consumers.predictor import Predictor
 from consumers.refresher import Refresher
 from stream_coreset.labels import LabelBuffer
@@ -248,10 +247,13 @@ def test_in_part_it_is_asked_of_those_with_the_largest_scores(loop: Loop, clock:
     assert scores[same].mean() > scores[~same].mean()
 
 
-def test_labels_of_no_examples_change_nothing() -> None:
-    learner = Learner(settings(learning=QUICK), ClustererMetrics())
-    learner.add(Labels(np.zeros((0, 2), np.float32), np.zeros(0), np.zeros(0), "1"))
-    assert learner.versions == set()
+def test_labels_outlive_an_aborted_transaction_but_not_a_standby(loop: Loop) -> None:
+    run(loop, 2)
+    known = len(loop.clusterer._learner._labels)
+    loop.clusterer.reset([(loop.settings.topic("statistics"), 0)])
+    assert len(loop.clusterer._learner._labels) == known > 0
+    loop.clusterer.reset([])
+    assert len(loop.clusterer._learner._labels) == 0
 
 
 def test_what_was_learned_before_a_reset_is_forgotten(monkeypatch: pytest.MonkeyPatch, loop: Loop) -> None:
@@ -266,6 +268,6 @@ def test_what_was_learned_before_a_reset_is_forgotten(monkeypatch: pytest.Monkey
     wait(lambda: loop.refresher.idle)
     loop.turn()
     wait(lambda: busy(loop))
-    learner.reset(None, loop.publication.clusters)
+    learner.begin(None, loop.publication.clusters)
     wait(lambda: not busy(loop))
     assert learner._fit.learned() is None

@@ -86,19 +86,43 @@ def test_the_oldest_leave_first() -> None:
     assert len(buffer) == 4
 
 
-def test_losses_of_another_version_are_compared_through_its_factor() -> None:
-    """The same clusters and examples as if the old losses had been half as large."""
-    old, new = np.array([[0.0], [1.0], [10.0]]), np.array([[0.5], [10.5]])
-    mixed, plain = LabelBuffer(1), LabelBuffer(1)
-    for buffer, scale in ((mixed, 2.0), (plain, 1.0)):
-        buffer.add(old, scale * np.array([1.0, 3.0, 4.0]), np.ones(3), now=0.0, version="1")
-        buffer.add(new, np.array([2.0, 5.0]), np.ones(2), now=0.0, version="2")
-    assert mixed.versions == {"1", "2"}
-    scaled, examples = mixed.describe(clusters(), now=0.0, factors={"1": 0.5})
-    expected, others = plain.describe(clusters(), now=0.0)
-    assert scaled == expected
-    assert examples.losses == pytest.approx(others.losses)
-    assert examples.features == pytest.approx(others.features)
+def _two_versions(clusters_of_both: int) -> LabelBuffer:
+    """Old losses twice as large as the new ones, at so many clusters of which both versions are known."""
+    buffer = LabelBuffer(1)
+    places = np.arange(6.0)[:, None] * 10
+    losses = np.array([1.0, 3.0, 4.0, 6.0, 2.0, 8.0])
+    buffer.add(places, 2 * losses, np.ones(6), now=0.0, version="1")
+    rows = slice(0, clusters_of_both)
+    buffer.add(places[rows] + 0.5, losses[rows], np.ones(clusters_of_both), now=0.0, version="2")
+    return buffer
+
+
+def _six() -> Clusters:
+    unknown = np.full(6, np.nan)
+    return replace(
+        clusters(), ids=np.arange(6), generations=np.zeros(6, np.int64), counts=np.ones(6),
+        centers=np.arange(6.0, dtype=np.float32)[:, None] * 10,
+        losses=unknown, spreads=unknown, loss_ages=unknown,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("both", "factor"), [(5, 0.5), (4, 1.0)])
+def test_losses_of_an_older_version_are_compared_through_clusters_known_under_both(
+    both: int, factor: float
+) -> None:
+    _, examples = _two_versions(both).describe(_six(), now=0.0)
+    old = 2 * np.array([1.0, 3.0, 4.0, 6.0, 2.0, 8.0])
+    assert examples.losses[:6] == pytest.approx(factor * old)
+    assert examples.losses[6:] == pytest.approx(old[:both] / 2)
+
+
+def test_the_factor_of_a_version_is_limited() -> None:
+    buffer = LabelBuffer(1)
+    places = np.arange(6.0)[:, None] * 10
+    buffer.add(places, np.full(6, 1e6), np.ones(6), now=0.0, version="1")
+    buffer.add(places, np.ones(6), np.ones(6), now=0.0, version="2")
+    _, examples = buffer.describe(_six(), now=0.0)
+    assert examples.losses[:6] == pytest.approx(np.full(6, 1e5))
 
 
 def test_what_was_known_of_a_cluster_without_labelled_examples_stays() -> None:
