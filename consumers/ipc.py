@@ -12,14 +12,21 @@ from pyarrow import ipc
 
 from consumers.ipc_guard import SHARING, SLACK, IpcError, check_stream
 
-__all__ = ["IpcError", "count_fields", "read_stream", "write_stream"]
+__all__ = ["IpcError", "buffer_bytes", "count_fields", "read_stream", "write_stream"]
 
 MAX_FIELDS = 10_000
 MAX_DEPTH = 16
 
 
-def read_stream(value: bytes) -> pa.Table:
+def read_stream(value: bytes, most: int = 0) -> pa.Table:
     """Read a whole IPC stream as a table whose columns are views of `value`.
+
+    Parameters
+    ----------
+    value : bytes
+        From anywhere.
+    most : int
+        Bytes of the message that its rows may come from: what was within its limits there is so here, too.
 
     Raises
     ------
@@ -31,7 +38,7 @@ def read_stream(value: bytes) -> pa.Table:
         check_stream(value)
         with ipc.open_stream(pa.py_buffer(value)) as reader:
             _check_types(reader.schema)
-            table = pa.Table.from_batches(_checked(reader, len(value)), reader.schema)
+            table = pa.Table.from_batches(_checked(reader, max(len(value), most)), reader.schema)
     except IpcError:
         raise
     except KeyError as error:  # intervals of months, and of days with milliseconds
@@ -54,8 +61,7 @@ def _checked(reader: ipc.RecordBatchStreamReader, nbytes: int) -> list[pa.Record
     """Read all batches, measure and validate them.
 
     Columns that point at the same bytes, or dictionaries that grow with every batch, would make copies, and
-    take time, far beyond the size of the message. What a batch holds can be measured once its ends are
-    validated, and must be before every value is.
+    take time, far beyond the size of the message: so it is measured before every value is validated.
     """
     batches: list[pa.RecordBatch] = []
     room, seen = SHARING * nbytes + SLACK, set[tuple[int, ...]]()
@@ -74,11 +80,19 @@ def _checked(reader: ipc.RecordBatchStreamReader, nbytes: int) -> list[pa.Record
 def _holds(column: pa.Array, seen: set[tuple[int, ...]]) -> int:
     """Return the bytes of a column; a dictionary counts when it is first seen."""
     if not pa.types.is_dictionary(column.type):
-        return int(column.nbytes)
+        return buffer_bytes(column)
     key = tuple(0 if buffer is None else buffer.address for buffer in column.dictionary.buffers())
-    nbytes = 0 if key in seen else column.dictionary.nbytes
+    nbytes = 0 if key in seen else buffer_bytes(column.dictionary)
     seen.add(key)
-    return int(column.indices.nbytes + nbytes)
+    return buffer_bytes(column.indices) + nbytes
+
+
+def buffer_bytes(array: pa.Array) -> int:
+    """Bytes of all buffers of an array, each as often as it is used.
+
+    Arrow's own `nbytes` follows offsets, also those that an empty array need not have: it then crashes.
+    """
+    return sum(buffer.size for buffer in array.buffers() if buffer is not None)
 
 
 def _is_weightless(kind: pa.DataType) -> bool:

@@ -106,7 +106,7 @@ class ArrowCodec:
     def emitted(self, record: InputRecord) -> list[EmittedExample]:
         """See `Codec`."""
         try:
-            table = unified(ipc.read_stream(record.value or b""))
+            table = unified(ipc.read_stream(record.value or b"", self._settings.max_message_bytes))
             own, said = without_ours(table), read_columns(table)
             return [read_texts(row, fingerprint(record, own, place)) for place, row in enumerate(said)]
         except pa.ArrowException as error:

@@ -72,15 +72,14 @@ def _is_dictionary(column: pa.ChunkedArray) -> bool:
 
 
 def _dictionary_bytes(column: pa.ChunkedArray) -> int:
-    nbytes: int = column.chunk(0).dictionary.nbytes if _is_dictionary(column) and column.num_chunks else 0
-    return nbytes
+    has_one = _is_dictionary(column) and column.num_chunks > 0
+    return ipc.buffer_bytes(column.chunk(0).dictionary) if has_one else 0
 
 
 def _content_bytes(column: pa.ChunkedArray) -> int:
     if _is_dictionary(column):
         return len(column) * _row_bytes(column)
-    nbytes: int = column.nbytes
-    return nbytes
+    return sum(map(ipc.buffer_bytes, column.chunks))
 
 
 def _row_bytes(column: pa.ChunkedArray) -> int:
@@ -96,7 +95,7 @@ def _row_bytes(column: pa.ChunkedArray) -> int:
     if types.is_binary(kind) or types.is_string(kind):
         longest = pc.max(pc.binary_length(column)).as_py() or 0
         return int(longest) + 5
-    return int(column.nbytes) + 1
+    return sum(map(ipc.buffer_bytes, column.chunks)) + 1
 
 
 def _storage(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -300,3 +302,17 @@ def test_the_library_works_without_the_extra() -> None:
     lines = done.stdout.splitlines()
     assert lines[0] == "10"
     assert "install the extra" in lines[1]
+
+
+def test_nothing_is_written_and_nobody_is_told_by_using_it(tmp_path: Path) -> None:
+    """onnxruntime 1.32 keeps a session of telemetry in the folder for temporary files once it is imported."""
+    program = (
+        "import numpy as np\n"
+        "import stream_coreset\n"
+        "X = np.random.default_rng(0).normal(size=(500, 2))\n"
+        "stream_coreset.select(X, lambda rows: np.exp(X[rows, 0]), n_clusters=8, size=20, surrogate='trees')\n"
+        "import onnxruntime\n"
+    )
+    given = {**os.environ, "TMPDIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", program], env=given, check=True)
+    assert list(tmp_path.iterdir()) == []

@@ -265,3 +265,22 @@ def test_names_that_are_no_utf8_are_refused() -> None:
     with pytest.raises(IpcError, match="utf-8"):
         read_stream(value)
     assert dead(decode(value)).startswith("NotArrow")
+
+
+def test_empty_lists_without_offsets_are_read() -> None:
+    """The format allows them; Arrow's own `nbytes` ends the process there, which took every restart with it."""
+    fields = [pa.field("key", pa.string(), nullable=False), pa.field("value", pa.int64())]
+    entries = pa.StructArray.from_arrays([pa.array([], pa.string()), pa.array([], pa.int64())], fields=fields)
+    kind = pa.map_(pa.string(), pa.int64())
+    maps = pa.Array.from_buffers(kind, 0, [None, pa.py_buffer(b"")], children=[entries])
+    lists = pa.LargeListArray.from_arrays(pa.array([0, 0, 0, 0], pa.int64()), maps)
+    decoded = decode(pa.table({"embedding": embedding(3), "x": lists}))
+    assert list(decoded.valid_rows) == [0, 1, 2]
+
+
+def test_rows_that_were_within_the_limits_of_their_message_are_so_when_they_are_emitted() -> None:
+    """Values without bytes count against the size of a message; that of a few rows is small."""
+    value = write_stream(pa.table({"x": pa.FixedSizeListArray.from_arrays(pa.nulls(72_000), 8)}))
+    with pytest.raises(IpcError, match="claims more"):
+        read_stream(value)
+    assert read_stream(value, 1_000_000).num_rows == 9_000

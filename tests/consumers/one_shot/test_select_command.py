@@ -214,7 +214,7 @@ def test_what_is_wrong_is_one_sentence(
     np.save("short.npy", np.arange(7.0))
     np.save("empty.npy", np.zeros((0, 3)))
     np.save("nan.npy", np.array([[1.0], [np.nan]]))
-    np.save("objects.npy", np.array([[{}]]), allow_pickle=True)
+    np.save("objects.npy", np.array([[{}]]))
     Path("cut.npy").write_bytes(array.read_bytes()[:-9])
     Path("there.npz").touch()
     parquet.write_table(pa.table({"embedding": pa.array([[1.0], None])}), "nulls.parquet")
