@@ -310,7 +310,8 @@ def test_nothing_is_written_and_nobody_is_told_by_using_it(tmp_path: Path) -> No
         "import numpy as np\n"
         "import stream_coreset\n"
         "X = np.random.default_rng(0).normal(size=(500, 2))\n"
-        "stream_coreset.select(X, lambda rows: np.exp(X[rows, 0]), n_clusters=8, size=20, surrogate='trees')\n"
+        "loss = lambda rows: np.exp(X[rows, 0])\n"
+        "stream_coreset.select(X, loss, n_clusters=8, size=20, surrogate='trees')\n"
         "import onnxruntime\n"
     )
     given = {**os.environ, "TMPDIR": str(tmp_path)}

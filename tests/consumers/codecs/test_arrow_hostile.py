@@ -268,7 +268,7 @@ def test_names_that_are_no_utf8_are_refused() -> None:
 
 
 def test_empty_lists_without_offsets_are_read() -> None:
-    """The format allows them; Arrow's own `nbytes` ends the process there, which took every restart with it."""
+    """The format allows them; Arrow's own `nbytes` ends the process there, and so would every restart."""
     fields = [pa.field("key", pa.string(), nullable=False), pa.field("value", pa.int64())]
     entries = pa.StructArray.from_arrays([pa.array([], pa.string()), pa.array([], pa.int64())], fields=fields)
     kind = pa.map_(pa.string(), pa.int64())
