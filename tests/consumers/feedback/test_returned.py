@@ -296,7 +296,7 @@ def test_the_clusterer_learns_from_labels_commits_estimates_and_publishes_the_fl
     loop.turn()  # no statistics came: the estimates are news enough
     assert len(estimates(loop.of("estimates"))) == 3
     assert it.value("windows_estimated_total") == 3
-    assert loop.clusterer._learner.versions == {"m1"}
+    assert set(loop.clusterer._learner._labels._versions) == {"m1"}
     assert loop.publication.eta == 0.6
     loop.feed([example(one) for one in blobs(200, 10)])
     assert loop.ledger()[-1].eta == 0.6
