@@ -76,6 +76,9 @@ def trials(
     asked = [getattr(item, "callspec", None) for item in request.session.items if item.path == request.path]
     made = {one.params["name"]: _trial(kafka, directory, one.params["name"]) for one in asked if one}
     wrong = run(list(made.values()), _PROCESS_SECONDS)
+    late = {name: _trial(kafka, directory, name) for name, one in made.items() if one.name in wrong}
+    made |= late  # once more, alone: eight at a time can be too many for a busy machine
+    wrong = run(list(late.values()), _PROCESS_SECONDS)
     with ThreadPoolExecutor(_CHECKERS) as pool:
         return dict(
             zip(made, pool.map(lambda one: wrong.get(one.name) or _check(one), made.values()), strict=True)
