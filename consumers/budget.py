@@ -15,9 +15,7 @@ __all__ = ["DEFAULT_RATE", "HourlyBudget", "in_force", "sensitivity_sampler"]
 DEFAULT_RATE = 0.01
 
 _HOUR = 3600.0
-_MEMORY_SECONDS = (
-    300.0  # over which the stream's speed is averaged, and what was spent too much is made up for
-)
+_MEMORY_SECONDS = 300.0  # for the speed of the stream, and for what was kept too much
 _LONGEST_GAP = 60.0  # seconds; in a longer one the stream has stopped, which says nothing of its speed
 _LEAST_RATE, _MOST_CHANGE = 1e-6, 4.0
 
@@ -47,18 +45,16 @@ class HourlyBudget:
     def __init__(self, per_hour: float, rate: float) -> None:
         self._per_second = per_hour / _HOUR
         self.rate = rate
-        self._began: float | None = None
-        self._last = 0.0
+        self._last: float | None = None
         self._seen = self._time = 0.0  # decayed examples, and seconds in which they came
         self._kept_too_much = 0.0
 
     def seen(self, n: int, rate: float, now: float) -> None:
         """Note that n examples were sampled at this rate; `now` in seconds."""
-        if self._began is None:
-            self._began = self._last = now
+        last, self._last = self._last, now
+        if last is None:
             return  # how long these took to come is not known
-        passed, self._last = max(0.0, now - self._last), now
-        passed = min(passed, _LONGEST_GAP)
+        passed = min(max(0.0, now - last), _LONGEST_GAP)
         decay = 2.0 ** (-passed / _MEMORY_SECONDS)
         self._seen = self._seen * decay + n
         self._time = self._time * decay + passed
@@ -75,9 +71,7 @@ class HourlyBudget:
 def sensitivity_sampler(settings: Settings) -> SensitivitySampler:
     """The sampler that the settings describe."""
     given = settings.sampling
-    unset = (
-        given.rate is None and given.size is None and given.epsilon is None
-    )  # or it is set by the clusterer
+    unset = given.rate is None and given.size is None and given.epsilon is None
     return SensitivitySampler(
         rate=DEFAULT_RATE if unset else given.rate,
         size=given.size,

@@ -110,9 +110,8 @@ def _assignor(settings: Settings, mark: str) -> type[RangePartitionAssignor]:
     def metadata(cls: type[RangePartitionAssignor], topics: Iterable[str]) -> ConsumerProtocolSubscription:
         return ConsumerProtocolSubscription(cls.version, list(topics), mark.encode())
 
-    return type(
-        "StreamAssignor", (RangePartitionAssignor,), {"name": name, "metadata": classmethod(metadata)}
-    )
+    own = {"name": name, "metadata": classmethod(metadata)}
+    return type("StreamAssignor", (RangePartitionAssignor,), own)
 
 
 def leave_for_good(consumer: KafkaConsumer) -> None:

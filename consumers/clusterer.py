@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import structlog
@@ -78,23 +79,26 @@ class ClustererTransform:
         self._pending = _Pending()
         self._returned = ReturnedLosses(settings, metrics.feedback)
         self._learner = Learner(settings, metrics)
-        self._alarm = Alarm()
+        self._alarm, self._changes = Alarm(), list[str]()  # changes that no commit has told of yet
         self._model = _model(settings)
         self._held = Held()
         per_hour = settings.sampling.per_hour
         self._budget = None if per_hour is None else HourlyBudget(per_hour, DEFAULT_RATE)
+        self._rate = DEFAULT_RATE if self._budget else settings.sampling.rate  # in force, as published
         self._pause = settings.clustering.publish_seconds
-        self._publish_at = self._refresh_at = 0.0
+        self._publish_at = 0.0
 
     def reset(self, partitions: Sequence[Partition]) -> None:
         """Begin where the published clusters end: as a new owner, or after an aborted transaction."""
         self._pending = _Pending()
         self._model, self._held = _model(self._settings), Held()
         self._inquiry.reset()
-        self._alarm = Alarm()
+        self._changes = list[str]()
+        self._alarm.count = 0
         self._returned.reset(bool(partitions))
         self._metrics.active.set(bool(partitions))
         if not partitions:
+            self._alarm = Alarm()
             self._learner.forget()
             return
         publication = self._read_clusters()
@@ -140,11 +144,11 @@ class ClustererTransform:
             if self._alarm.losses(self._inquiry.loss_change):
                 self._react("losses")
             self._inquiry.ask(self._model)
-        points = sum(len(statistics.points) for statistics in window.statistics)
-        probes = sum(len(statistics.probes) for statistics in window.statistics)
         estimates = self._returned.estimates() if window.publish else []
+        changes, self._changes = self._changes, []
+        merged = partial(self._merged, window.statistics, estimates, changes)
         if not (self._model.k and window.publish):
-            return Unit(estimates, window.offsets, lambda: self._merged(points, probes, estimates))
+            return Unit(estimates, window.offsets, merged)
         with self._metrics.stage("publish"):
             clusters = self._learner.teach(self._model.publish(time.monotonic()))
             outputs = self._publication(clusters)
@@ -153,7 +157,7 @@ class ClustererTransform:
         self._pause = max(clustering.publish_seconds, nbytes / clustering.publish_bytes_per_second)
 
         def committed() -> None:
-            self._merged(points, probes, estimates)
+            merged()
             self._published(clusters, nbytes)
 
         return Unit([*outputs, *estimates], window.offsets, committed)
@@ -174,9 +178,9 @@ class ClustererTransform:
         self._model.restore(publication.clusters, time.monotonic() - away)
         self._learner.begin(publication.surrogate, publication.clusters)
         self._held = Held.after(publication)
-        self._alarm = Alarm(publication.drifts)
+        self._alarm.count = publication.drifts
         if self._budget is not None and publication.rate is not None:
-            self._budget.rate = publication.rate
+            self._budget.rate = self._rate = publication.rate
 
     def _portions(self, found: Sequence[Statistics]) -> Iterator[list[Statistics]]:
         """Cut what arrived, so that merging takes no more memory after a standstill than a window does."""
@@ -195,8 +199,8 @@ class ClustererTransform:
         """Merge a portion at once: one pass over the centers, however many records there are."""
         before = self._model.generations
         points = _together([statistics.points for statistics in found])
-        if self._budget is not None:  # samplers are taken to use the rate that was published last
-            self._budget.seen(int(points.counts.sum()), self._budget.rate, time.monotonic())
+        if self._budget is not None and self._rate is not None:
+            self._budget.seen(int(points.counts.sum()), self._rate, time.monotonic())
         if self._model.k and self._alarm.places(self._model.squares(points), points.counts):
             self._react("places")
         self._model.merge(points)
@@ -210,18 +214,20 @@ class ClustererTransform:
     def _react(self, signal: str) -> None:
         """Ask all losses again, and let what was known count less."""
         log.warning("the stream has changed: losses are asked again, the past counts less", signal=signal)
-        self._metrics.drifts.labels(signal).inc()
+        self._changes.append(signal)
         self._inquiry.ask_again()
         self._learner.discount(_PAST)
         self._model.discount(_PAST)
 
     def _publication(self, clusters: Clusters) -> list[Output]:
+        if self._budget is not None:
+            self._rate = self._budget.rate
         publication = Publication(
             clusters=clusters,
             settings_digest=self._settings.stream_digest(),
             wanted=self._inquiry.wanted(self._model),
             eta=self._returned.floor,
-            rate=self._settings.sampling.rate if self._budget is None else self._budget.rate,
+            rate=self._rate,
             published_ms=time.time_ns() // 1_000_000,
             surrogate=self._learner.surrogate,
             drifts=self._alarm.count,
@@ -230,8 +236,13 @@ class ClustererTransform:
         records, self._held = encode_publication(publication, self._held), Held.after(publication)
         return [Output(topic, value, key, partition=0) for key, value in records]
 
-    def _merged(self, points: int, probes: int, estimates: Sequence[Output]) -> None:
+    def _merged(
+        self, found: Sequence[Statistics], estimates: Sequence[Output], changes: Sequence[str]
+    ) -> None:
+        points, probes = sum(len(one.points) for one in found), sum(len(one.probes) for one in found)
         self._metrics.merged(points, probes)
+        for signal in changes:
+            self._metrics.drifts.labels(signal).inc()
         self._returned.committed(estimates)
 
     def _published(self, clusters: Clusters, nbytes: int) -> None:

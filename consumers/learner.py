@@ -157,9 +157,7 @@ class _Fit:
         try:
             surrogate = Surrogate.fit(examples, floor=self._floor)
             data = None if surrogate is None else surrogate.to_bytes()
-        except (
-            Exception
-        ):  # the service goes on with the scores of its clusters, and with the surrogate it has
+        except Exception:  # the service goes on with what it has
             log.exception("learning from the known losses failed; the surrogate in use stays")
             self._metrics.fit_failures.inc()
             return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
@@ -13,8 +12,8 @@ import structlog
 from kafka import KafkaConsumer, TopicPartition
 
 from consumers.clients import plain_consumer
-from consumers.connecting import connect, mended_by_a_person
 from consumers.errors import TopicError
+from consumers.following import Follower
 from consumers.records import ClustersAssembler, Publication, RecordError
 from consumers.settings import Settings
 from consumers.transform import InputRecord, Partition
@@ -33,7 +32,6 @@ __all__ = [
 Isolation = Literal["read_committed", "read_uncommitted"]
 log = structlog.get_logger()
 _POLL_MS = 200
-_AGAIN_SECONDS = 1.0
 _DECIDED_AGAIN_SECONDS = 0.1
 _GRACE_SECONDS = 5.0
 
@@ -200,7 +198,7 @@ def _feed(assembler: ClustersAssembler, record: InputRecord) -> Publication | No
         return None
 
 
-class ClustersFollower:
+class ClustersFollower(Follower):
     """Follows the clusters on a thread of its own and hands on every version that is whole.
 
     Versions that were overtaken before they could be read are left out; none comes twice or backwards.
@@ -214,47 +212,18 @@ class ClustersFollower:
     """
 
     def __init__(self, settings: Settings, on_publication: Callable[[Publication], None]) -> None:
-        self._settings = settings
+        super().__init__(settings, "clusters")
         self._tell = on_publication
-        self._stop = threading.Event()
         self._version = 0
-        self._thread = threading.Thread(target=self._run, name="clusters", daemon=True)
-        self.failure: BaseException | None = None
 
-    def start(self) -> None:
-        """Start following."""
-        self._thread.start()
-
-    def stop(self, seconds: float = 2.0) -> None:
-        """Stop, and wait for the thread to end."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join(seconds)
-
-    def _run(self) -> None:
-        said = ""
+    def _follow(self, consumer: KafkaConsumer) -> None:
+        first, _ = offset_range(consumer, self._settings.topic("clusters"))
+        consumer.assign(list(first))
+        for partition, offset in first.items():
+            consumer.seek(partition, offset)
+        assembler = ClustersAssembler(self._settings.input.dimension)
         while not self._stop.is_set():
-            try:
-                self._follow()
-            except Exception as error:
-                reason = str(mended_by_a_person(error) or f"{type(error).__name__}: {error}")
-                if reason != said:
-                    log.warning("clusters cannot be read, trying again", reason=reason)
-                said = reason
-            self._stop.wait(_AGAIN_SECONDS)
-
-    def _follow(self) -> None:
-        consumer = connect(lambda: plain_consumer(self._settings), self._settings, self._stop)
-        if consumer is None:
-            return
-        with closing(consumer):
-            first, _ = offset_range(consumer, self._settings.topic("clusters"))
-            consumer.assign(list(first))
-            for partition, offset in first.items():
-                consumer.seek(partition, offset)
-            assembler = ClustersAssembler(self._settings.input.dimension)
-            while not self._stop.is_set():
-                self._hand_on(assembler, consumer.poll(timeout_ms=_POLL_MS))
+            self._hand_on(assembler, consumer.poll(timeout_ms=_POLL_MS))
 
     def _hand_on(self, assembler: ClustersAssembler, batches: Mapping[Any, list[Any]]) -> None:
         newest = None

@@ -25,6 +25,7 @@ from stream_coreset.arrays import resolve_device
 __all__ = ["run_clusterer", "run_sampler"]
 
 log = structlog.get_logger(__name__)
+_FOLLOWER_SECONDS = 2.0  # to let go of its client
 
 
 class _Newest:
@@ -68,7 +69,7 @@ def run_sampler(settings: Settings, stop: threading.Event) -> None:
         with _monitored(settings, metrics, loop, standby=False):
             loop.run(stop)
     finally:
-        follower.stop()
+        follower.stop(_FOLLOWER_SECONDS)
 
 
 def run_clusterer(settings: Settings, stop: threading.Event) -> None:

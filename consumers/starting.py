@@ -68,9 +68,8 @@ class Starting:
             if self._doubted(str(error)):
                 return None
             raise
-        behind = (
-            [one for one, at in found.positions.items() if at < self._furthest.get(one, 0)] if found else []
-        )
+        positions = {} if found is None else found.positions
+        behind = any(at < self._furthest.get(one, 0) for one, at in positions.items())
         if behind and self._doubted("less is committed than this process has committed"):
             return None
         self._doubt_until = None

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
 import structlog
 from kafka import KafkaConsumer, TopicPartition
 
-from consumers.clients import plain_consumer
-from consumers.connecting import connect, mended_by_a_person
 from consumers.errors import TopicError
 from consumers.feedback.desk import Desk
 from consumers.feedback.results import Label
+from consumers.following import Follower
 from consumers.reader import input_record, offset_range, read_to_end
 from consumers.records.estimates import EstimateRecord
 from consumers.records.format import RecordError
@@ -28,7 +25,7 @@ __all__ = ["FeedbackFollower"]
 log = structlog.get_logger(__name__)
 
 _POLL_MS = 200
-_AGAIN_SECONDS = _MARK_SECONDS = 1.0
+_MARK_SECONDS = 1.0
 _DRAW_BYTES = 600  # of a draw in memory, beside its embedding
 _SLACK = 2  # transaction markers and aborted messages take offsets, too
 
@@ -45,7 +42,7 @@ class _Mark:
     partitions: frozenset[TopicPartition]
 
 
-class FeedbackFollower:
+class FeedbackFollower(Follower):
     """Reads from as long ago as losses may come back, then goes on.
 
     The coreset keeps the time stamps of the input, which may be any: there the offsets are counted back from
@@ -62,44 +59,17 @@ class FeedbackFollower:
     """
 
     def __init__(self, settings: Settings, desk: Desk, on_results: OnResults) -> None:
-        self._settings, self._desk, self._tell = settings, desk, on_results
+        super().__init__(settings, "returned losses")
+        self._desk, self._tell = desk, on_results
         self._topics = [settings.topic("windows"), settings.topic("coreset"), settings.feedback.topic or ""]
         self._positions: Offsets = {}
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="feedback", daemon=True)
 
-    def start(self) -> None:
-        """Start following."""
-        self._thread.start()
-
-    def stop(self, seconds: float = 0.0) -> None:
-        """Stop; wait so long for the thread to end."""
-        self._stop.set()
-        if seconds and self._thread.is_alive():
-            self._thread.join(seconds)
-
-    def _run(self) -> None:
-        said = ""
-        while not self._stop.is_set():
-            try:
-                self._follow()
-            except Exception as error:
-                reason = str(mended_by_a_person(error) or f"{type(error).__name__}: {error}")
-                if reason != said:
-                    log.warning("returned losses cannot be read, trying again", reason=reason)
-                said = reason
-            self._stop.wait(_AGAIN_SECONDS)
-
-    def _follow(self) -> None:
-        consumer = connect(lambda: plain_consumer(self._settings), self._settings, self._stop)
-        if consumer is None:
-            return
-        with closing(consumer):
-            self._assign(consumer)
-            mark = self._mark(consumer)
-            while not self._stop.is_set() and mark.partitions == frozenset(self._positions):
-                self._add(consumer.poll(timeout_ms=_POLL_MS))
-                mark = self._pass(consumer, mark)
+    def _follow(self, consumer: KafkaConsumer) -> None:
+        self._assign(consumer)
+        mark = self._mark(consumer)
+        while not self._stop.is_set() and mark.partitions == frozenset(self._positions):
+            self._add(consumer.poll(timeout_ms=_POLL_MS))
+            mark = self._pass(consumer, mark)
 
     def _add(self, batches: Mapping[TopicPartition, Sequence[Any]]) -> None:
         for partition, batch in batches.items():

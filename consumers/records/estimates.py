@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import orjson
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter
 
-from consumers.records.format import RecordError, first_mistake
+from consumers.records.format import decode_json
 from consumers.records.ledger import Count, Finite
 
 __all__ = ["EstimateRecord"]
@@ -91,12 +91,7 @@ class EstimateRecord:
     @classmethod
     def decode(cls, value: bytes | None) -> EstimateRecord:
         """Read an estimate; RecordError where anything is odd."""
-        if value is None or len(value) > MAX_BYTES:
-            raise RecordError("estimate: empty or too large")
-        try:
-            return _ADAPTER.validate_json(value, strict=True)
-        except ValidationError as error:
-            raise RecordError(f"estimate: {first_mistake(error)}") from None
+        return decode_json(_ADAPTER, value, "estimate", MAX_BYTES)
 
 
 _ADAPTER: TypeAdapter[EstimateRecord] = TypeAdapter(EstimateRecord)

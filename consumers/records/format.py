@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import orjson
 import pyarrow as pa
 from numpy.typing import NDArray
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from consumers import ipc
 
@@ -17,6 +17,7 @@ __all__ = [
     "FORMAT",
     "MAX_NORM",
     "RecordError",
+    "decode_json",
     "first_mistake",
     "pack_points",
     "points_type",
@@ -24,6 +25,7 @@ __all__ = [
     "unpack_points",
 ]
 
+R = TypeVar("R")
 FORMAT = 1
 MAX_CHUNK = 900_000
 # Points beyond this would overflow squared distances in float32.
@@ -120,6 +122,16 @@ def _read_metadata(
     if not np.all(scale > 0):
         raise RecordError("a scale that is not positive")
     return head, offset, scale
+
+
+def decode_json(adapter: TypeAdapter[R], value: bytes | None, what: str, max_bytes: int) -> R:
+    """Read a record in JSON; RecordError where anything is odd."""
+    if value is None or len(value) > max_bytes:
+        raise RecordError(f"{what}: empty or too large")
+    try:
+        return adapter.validate_json(value, strict=True)
+    except ValidationError as error:
+        raise RecordError(f"{what}: {first_mistake(error)}") from None
 
 
 def first_mistake(error: ValidationError) -> str:

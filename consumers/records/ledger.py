@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import orjson
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter
 
-from consumers.records.format import RecordError, first_mistake
+from consumers.records.format import RecordError, decode_json
 
 __all__ = ["LedgerEntry", "Range", "emitted_digest", "parse_source", "source_id", "window_id"]
 
@@ -114,12 +114,7 @@ class LedgerEntry:
     @classmethod
     def decode(cls, value: bytes | None) -> LedgerEntry:
         """Read an entry; RecordError where anything is odd."""
-        if value is None or len(value) > MAX_BYTES:
-            raise RecordError("ledger entry: empty or too large")
-        try:
-            entry = _ADAPTER.validate_json(value, strict=True)
-        except ValidationError as error:
-            raise RecordError(f"ledger entry: {first_mistake(error)}") from None
+        entry = decode_json(_ADAPTER, value, "ledger entry", MAX_BYTES)
         _check_ranges(entry)
         return entry
 

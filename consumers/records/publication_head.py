@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 import orjson
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter
 
-from consumers.records.format import RecordError, first_mistake
+from consumers.records.format import RecordError, decode_json
 
 __all__ = ["HEAD_KEY", "MAX_WANTED", "Head", "chunk_key", "chunk_number"]
 
@@ -70,12 +70,7 @@ class Head:
     @classmethod
     def decode(cls, value: bytes | None) -> Head:
         """Read a head; RecordError where anything is odd."""
-        if value is None or len(value) > MAX_BYTES:
-            raise RecordError("head of clusters: empty or too large")
-        try:
-            return _ADAPTER.validate_json(value, strict=True)
-        except ValidationError as error:
-            raise RecordError(f"head of clusters: {first_mistake(error)}") from None
+        return decode_json(_ADAPTER, value, "head of clusters", MAX_BYTES)
 
 
 _ADAPTER: TypeAdapter[Head] = TypeAdapter(Head)

@@ -8,10 +8,15 @@ import numpy as np
 
 from consumers.feedback.emitted import Draw
 from consumers.feedback.joiner import Joiner
+from consumers.feedback.results import Found
 from consumers.records import LedgerEntry, Range, emitted_digest
 from consumers.records.feedback import FeedbackRecord
 
 HOUR = 3_600_000
+
+
+def labelled(found: Found) -> list[tuple]:
+    return sorted((one.source, one.loss, one.weight, one.model_version) for one in found.labels)
 
 
 class Window:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from typing import Any
 
@@ -16,6 +15,7 @@ from support.loop import Loop, blobs, example, settings
 from consumers.feedback import ReturnedLosses
 from consumers.feedback.desk import Desk
 from consumers.feedback.emitted import CoresetReader
+from consumers.ipc import write_stream
 from consumers.metrics import ClustererMetrics
 from consumers.records import LedgerEntry
 from consumers.records.estimates import EstimateRecord
@@ -27,11 +27,7 @@ FEEDBACK = Feedback(topic="losses")
 
 def arrow(points: np.ndarray) -> bytes:
     column = pa.FixedSizeListArray.from_arrays(pa.array(points.astype(np.float32).ravel()), points.shape[1])
-    table = pa.table({"embedding": column, "id": np.arange(len(points))})
-    sink = io.BytesIO()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table)
-    return sink.getvalue()
+    return write_stream(pa.table({"embedding": column, "id": np.arange(len(points))}))
 
 
 def run(windows: int = 3, **sections: Any) -> tuple[Loop, np.ndarray]:
