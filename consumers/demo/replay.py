@@ -51,7 +51,8 @@ def event_numbers(partition: int, start: int, end: int) -> list[int]:
 def create_input(settings: Settings) -> None:
     """Create the examples topic; one that is there already stays as it is."""
     with closing(admin_client(settings)) as admin, suppress(TopicAlreadyExistsError):
-        admin.create_topics([NewTopic(settings.input.topic, PARTITIONS, settings.topics.replication_factor)])
+        topic = NewTopic(settings.input.topic, PARTITIONS, settings.topics.replication_factor)
+        admin.create_topics([topic], wait_for_metadata=True)  # who looks for it next must find it
 
 
 def replay(
