@@ -33,7 +33,7 @@ from consumers.demo.server import LossServer
 from consumers.demo.service import SAMPLERS, Service, write_settings
 from consumers.demo.trainer import Trainer
 from consumers.errors import ServiceError
-from consumers.settings import ROLES, Settings
+from consumers.settings import Settings
 from consumers.topics import ensure_topics
 
 __all__ = ["Options", "show"]
@@ -238,7 +238,7 @@ def _topics(settings: Settings) -> Iterator[None]:
 
 def _delete(settings: Settings) -> None:
     with closing(admin_client(settings)) as admin:
-        admin.delete_topics([settings.input.topic, *map(settings.topic, ROLES)])
+        admin.delete_topics([settings.input.topic, *map(settings.topic, settings.roles)])
         # samplers are static members, which a group keeps for a while after they have stopped
         group = f"{settings.name}-sampler"
         members = [MemberToRemove(group_instance_id=f"{group}-{instance}") for instance in SAMPLERS]
