@@ -93,7 +93,7 @@ class OnnxModel:
         try:
             (found,) = self._session.run(None, {name: np.ascontiguousarray(features, np.float32)})
         except Exception as error:  # onnxruntime raises types of its own
-            raise ValueError(f"surrogate: the model fails on its input ({error})") from None
+            raise ValueError(f"surrogate: the model fails on its input ({_line(error)})") from None
         if found.shape != (len(features), 2):
             raise ValueError(f"surrogate: the model answers with shape {found.shape}, not (n, 2)")
         return np.asarray(found, np.float64)
@@ -112,7 +112,7 @@ def _parsed(data: bytes) -> Any:
         model = onnx.load_model_from_string(data)
         onnx.checker.check_model(model)
     except Exception as error:  # protobuf's and onnx's own types
-        raise ValueError(f"surrogate: not an ONNX model ({str(error).splitlines()[0][:200]})") from None
+        raise ValueError(f"surrogate: not an ONNX model ({_line(error)})") from None
     return model
 
 
@@ -128,9 +128,9 @@ def _checked(model: Any) -> int:
     if len(graph.input) != 1 or len(graph.output) != 1:
         raise ValueError("surrogate: the model should have one input (n, features) and one output (n, 2)")
     shape = graph.input[0].type.tensor_type.shape.dim
-    columns = shape[1].dim_value if len(shape) == 2 else 0
+    columns = shape[1].dim_value if len(shape) == 2 and not shape[0].HasField("dim_value") else 0
     if columns < 1:
-        raise ValueError("surrogate: the model's input should have the shape (n, features)")
+        raise ValueError("surrogate: the model's input should have the shape (n, features), n left open")
     for node in graph.node:
         if node.op_type == _TREES:
             _check_trees(node, columns)
@@ -144,15 +144,25 @@ def _tensors(graph: Any) -> Iterator[Any]:
 
 
 def _check_trees(node: Any, columns: int) -> None:
-    """Children come after their parents, so that every path ends; features are columns that there are."""
+    """Nodes are numbered through, children are further down in their own tree: every path ends.
+
+    onnxruntime makes numbers of 32 bits of all, so that one too large could be the root again.
+    """
     held = {attribute.name: attribute.ints for attribute in node.attribute}
-    names = ("nodes_nodeids", "nodes_truenodeids", "nodes_falsenodeids", "nodes_featureids")
-    nodes, *children, features = (np.asarray(held.get(name, ()), np.int64) for name in names)
+    names = ("treeids", "nodeids", "truenodeids", "falsenodeids", "featureids")
+    columns_of_nodes = (np.asarray(held.get(f"nodes_{name}", ()), np.int64) for name in names)
+    trees, nodes, *children, features = columns_of_nodes
     modes = next((attribute.strings for attribute in node.attribute if attribute.name == "nodes_modes"), ())
-    leaves = np.array([mode == b"LEAF" for mode in modes], np.bool_)
-    if any(len(column) != len(nodes) for column in (*children, features, leaves)):
+    branches = np.array([mode != b"LEAF" for mode in modes], np.bool_)
+    if any(len(column) != len(nodes) or not len(nodes) for column in (trees, *children, features, branches)):
         raise ValueError("surrogate: a tree of the model is incomplete")
-    forward = all((child[~leaves] > nodes[~leaves]).all() for child in children)
+    first = np.flatnonzero(np.append(True, trees[1:] != trees[:-1]))
+    sizes = np.diff(np.append(first, len(trees)))
+    numbered = np.arange(len(nodes)) - np.repeat(first, sizes)
+    if len(np.unique(trees)) != len(first) or not np.array_equal(nodes, numbered):
+        raise ValueError("surrogate: the nodes of a tree of the model are not numbered through")
+    last = np.repeat(sizes, sizes)
+    forward = all(((child > nodes) & (child < last))[branches].all() for child in children)
     if not forward or not ((features >= 0) & (features < columns)).all():
         raise ValueError("surrogate: a tree of the model does not end, or asks for columns it has not")
 
@@ -160,10 +170,13 @@ def _check_trees(node: Any, columns: int) -> None:
 def _session(data: bytes) -> Any:
     onnxruntime = _import("onnxruntime")
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what fails is raised; printed, it would be a stranger's text in our log
     try:
         return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises types of its own
-        raise ValueError(
-            f"surrogate: the model cannot be loaded ({str(error).splitlines()[0][:200]})"
-        ) from None
+        raise ValueError(f"surrogate: the model cannot be loaded ({_line(error)})") from None
+
+
+def _line(error: Exception) -> str:
+    """The first line of what a library says, not all of what a stranger made it say."""
+    return str(error).strip().partition("\n")[0][:200]

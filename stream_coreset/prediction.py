@@ -86,7 +86,8 @@ def check_shares(shares: ArrayLike) -> Float:
         Not five numbers of 0 or more that sum to 1.
     """
     values = np.array(shares, np.float64)
-    if values.shape != (len(SCORES),) or not (values >= 0).all() or abs(values.sum() - 1) > 1e-6:
+    allowed = values.shape == (len(SCORES),) and bool(((values >= 0) & (values <= 1)).all())
+    if not allowed or abs(values.sum() - 1) > 1e-6:
         raise ValueError(f"shares: expected one of 0 or more for each of {', '.join(SCORES)}; sum 1")
     shares_of_one: Float = values / values.sum()
     return shares_of_one

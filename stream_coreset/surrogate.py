@@ -203,8 +203,9 @@ class Surrogate:
         try:
             unit = float(model.notes.get("unit", "1"))
             shares = check_shares(json.loads(model.notes.get("shares", json.dumps(EQUAL_TRUST))))
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"surrogate: its metadata cannot be used ({error})") from None
+        except (TypeError, ValueError, RecursionError) as error:
+            said = str(error)[:200]
+            raise ValueError(f"surrogate: its metadata cannot be used ({said})") from None
         if not 0 < unit < np.inf:
             raise ValueError(f"surrogate: unit is {unit}; expected a finite number above 0")
         return cls(model, unit, shares)

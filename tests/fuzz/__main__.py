@@ -30,6 +30,8 @@ _LIBRARIES = (
     "h11",
     "numpy",
     "tritonclient",
+    "onnx",
+    "onnxruntime",
 )
 
 

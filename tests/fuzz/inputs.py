@@ -12,6 +12,7 @@ from fuzz.arrow_tables import arrow_example
 from fuzz.framing import join, split
 from fuzz.mutation import MAX_BYTES, mutate, swap_token
 from fuzz.seeds import answer_body, seeds
+from fuzz.surrogates import change_onnx
 from fuzz.texts import JSON_TOKENS, json_example, json_value
 
 from consumers import ipc
@@ -130,11 +131,14 @@ def _other_head(rng: Random, seed: bytes) -> bytes:
     return value
 
 
+_KEYS = (b"head", b"chunk-00000", b"chunk-99999", b"chunk-", b"surrogate-00000", b"surrogate-99999")
+
+
 def _clusters(rng: Random, seed: bytes) -> bytes:
     fields = split(seed) or [b"", b""]
     at = rng.randrange(len(fields))
     if at % 2 == 0:
-        fields[at] = rng.choice((b"head", b"chunk-00000", b"chunk-99999", b"chunk-", mutate(rng, fields[at])))
+        fields[at] = rng.choice((*_KEYS, mutate(rng, fields[at])))
     elif fields[at - 1] == b"head":
         fields[at] = _tokens(rng, fields[at])
     else:
@@ -199,6 +203,9 @@ _GRAMMARS: Mapping[str, Change] = {
     "clusters": _clusters,
     "ledger": _tokens,
     "dead-letters": _framed,
+    "feedback": _tokens,
+    "estimates": _tokens,
+    "surrogate": change_onnx,
     "answer": _answer,
     "wait": lambda rng, seed: _tokens(rng, seed, _DATE_TOKENS),
     "http": _http,

@@ -15,8 +15,11 @@ from consumers.records import (
     decode_statistics,
     read_dead_letter,
 )
+from consumers.records.estimates import EstimateRecord
+from consumers.records.feedback import FeedbackRecord
+from stream_coreset.losses import MAX_LOSS
 
-__all__ = ["DIMENSION", "clusters", "dead_letters", "ledger", "statistics"]
+__all__ = ["DIMENSION", "clusters", "dead_letters", "estimate", "feedback", "ledger", "statistics"]
 
 DIMENSION = 2
 
@@ -55,6 +58,28 @@ def ledger(value: bytes) -> str:
     require(LedgerEntry.decode(entry.encode()) == entry, "an entry that changes when it is written again")
     require(all(part.start < part.end for part in entry.ranges), "an empty range")
     require(np.isfinite([entry.s, entry.cost, entry.weight_sum]).all(), "a figure that is not finite")
+    return ACCEPTED
+
+
+def feedback(value: bytes) -> str:
+    """A loss that training reports."""
+    try:
+        report = FeedbackRecord.decode(value)
+    except RecordError as error:
+        return kind_of(error)
+    require(report.loss is None or 0 <= report.loss <= MAX_LOSS, f"a loss of {report.loss}")
+    return ACCEPTED
+
+
+def estimate(value: bytes) -> str:
+    """An estimate of ours, read back after a restart."""
+    try:
+        record = EstimateRecord.decode(value)
+    except RecordError as error:
+        return kind_of(error)
+    require(EstimateRecord.decode(record.encode()) == record, "an estimate that changes when written again")
+    said = [record.total, record.standard_error, record.low, record.high, record.bound, record.s]
+    require(np.isfinite([one for one in said if one is not None]).all(), "a figure that is not finite")
     return ACCEPTED
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -9,6 +10,7 @@ import orjson
 import pyarrow as pa
 from fuzz.contract import SECRET
 from fuzz.framing import join
+from fuzz.surrogates import valid_surrogates
 
 from consumers import ipc
 from consumers.records import (
@@ -22,6 +24,7 @@ from consumers.records import (
     encode_publication,
     encode_statistics,
 )
+from consumers.records.estimates import EstimateRecord
 from consumers.transform import InputRecord
 from stream_coreset.clusters import Clusters
 from stream_coreset.kmeans import WeightedPoints
@@ -104,20 +107,26 @@ def _statistics() -> tuple[bytes, ...]:
     )
 
 
-def _publication(k: int, version: int) -> list[tuple[bytes, bytes | None]]:
+def _publication(k: int, version: int, surrogate: bytes | None = None) -> list[tuple[bytes, bytes | None]]:
     points, unknown = np.arange(2.0 * k).reshape(k, 2).astype("f4"), np.resize([1.0, np.nan, 3.0], k)
     zeros, ids = np.zeros(k, int), np.arange(k)
     clusters = Clusters(
         version, "v", ids, zeros, points, np.ones(k), unknown, unknown, unknown, 2.0, np.ones(2)
     )
-    return encode_publication(Publication(clusters, "b" * 64, ids[:2], 0.2, None, 5), max_bytes=12_000)
+    publication = Publication(clusters, "b" * 64, ids[:2], 0.2, None, 5, surrogate)
+    return encode_publication(publication, max_bytes=12_000)
 
 
 def _clusters() -> tuple[bytes, ...]:
     def framed(records: list[tuple[bytes, bytes | None]]) -> bytes:
         return join(part for key, value in records for part in (key, value or b""))
 
-    return (framed(_publication(3, 5)), framed(_publication(100, 6)), framed(_publication(0, 1)))
+    return (
+        framed(_publication(3, 5)),
+        framed(_publication(100, 6)),
+        framed(_publication(0, 1)),
+        framed(_publication(2, 7, b"onnx" * 9)),
+    )
 
 
 def _ledger() -> tuple[bytes, ...]:
@@ -152,6 +161,18 @@ def _dead_letters() -> tuple[bytes, ...]:
         join([one.key or b"", *(part for name, text in one.headers for part in (name.encode(), text))])
         for one in letters
     )
+
+
+def _feedback() -> tuple[bytes, ...]:
+    said = {"window": "e/0/5", "source": "e/0/7", "loss": 0.25, "model_version": "m1", "mine": [1, None]}
+    return (orjson.dumps(said), orjson.dumps({**said, "source": "e/0/7/3", "loss": None}))
+
+
+def _estimates() -> tuple[bytes, ...]:
+    none = ("standard_error", "low", "high", "uniform_ratio", "uniform_ratio_se", "anticipated_se", "bound")
+    said = EstimateRecord("e/0/5", "m1", 300, 3, 3.0, 0, 42.0, 2.0, -38.1, 45.9, 0.3, 0.1, 1.5, None, 1)
+    waiting = replace(said, missing=2, total=None, model_version=None, **dict.fromkeys(none))
+    return (said.encode(), waiting.encode())
 
 
 def answer_body(**more: object) -> bytes:
@@ -223,6 +244,8 @@ def _flags() -> tuple[bytes, ...]:
 
 SEEDS = {
     "json": _json, "arrow": _arrow, "headers": _headers, "statistics": _statistics, "clusters": _clusters,
-    "ledger": _ledger, "dead-letters": _dead_letters, "answer": _answer, "wait": _wait, "http": _http,
-    "yaml": _yaml, "environment": _environment, "flags": _flags,
+    "ledger": _ledger, "dead-letters": _dead_letters,
+    "feedback": _feedback, "estimates": _estimates, "surrogate": valid_surrogates,
+    "answer": _answer, "wait": _wait, "http": _http, "yaml": _yaml, "environment": _environment,
+    "flags": _flags,
 }  # fmt: skip

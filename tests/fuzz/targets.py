@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fuzz import answers, configuration, examples, own_records
+from fuzz import answers, configuration, examples, own_records, surrogates
 
 __all__ = ["TARGETS", "Target"]
 
@@ -22,6 +22,9 @@ TARGETS: dict[str, Target] = {
     "clusters": own_records.clusters,
     "ledger": own_records.ledger,
     "dead-letters": own_records.dead_letters,
+    "feedback": own_records.feedback,
+    "estimates": own_records.estimate,
+    "surrogate": surrogates.surrogate,
     "answer": answers.answer,
     "wait": answers.wait_header,
     "http": answers.http,

@@ -189,6 +189,12 @@ def outside() -> onnx.ModelProto:
     return model
 
 
+def fixed_rows() -> onnx.ModelProto:
+    model = linear()
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 7
+    return model
+
+
 REFUSED: dict[str, tuple[Any, str]] = {
     "too large": (lambda: b"\0" * (LARGEST_MODEL + 1), "at most 8388608"),
     "no model": (lambda: b"not a model", "not an ONNX model"),
@@ -203,6 +209,20 @@ REFUSED: dict[str, tuple[Any, str]] = {
     ),
     "data in a file": (outside, "not an ONNX model|outside of itself"),
     "a tree that does not end": (lambda: model_of([tree(nodes_truenodeids=[0, 0, 0])]), "does not end"),
+    "a child that is the root in 32 bits": (
+        lambda: model_of([tree(nodes_truenodeids=[2**40, 0, 0])]),
+        "does not end",
+    ),
+    "nodes out of order": (lambda: model_of([tree(nodes_nodeids=[0, 2, 1])]), "not numbered through"),
+    "a tree in two pieces": (
+        lambda: model_of([tree(nodes_treeids=[0, 1, 0], nodes_nodeids=[0, 0, 0])]),
+        "not numbered through",
+    ),
+    "a fixed number of rows": (fixed_rows, "n left open"),
+    "shares beyond all numbers": (
+        lambda: linear(shares="[1e308, 1e308, 0, 0, 0]"),
+        "metadata cannot be used",
+    ),
     "a column there is not": (lambda: model_of([tree(nodes_featureids=[99, 0, 0])]), "columns it has not"),
     "half a tree": (lambda: model_of([tree(nodes_truenodeids=[1])]), "incomplete"),
     "shares that are none": (lambda: linear(shares="[1, 2]"), "metadata cannot be used"),
