@@ -98,7 +98,7 @@ def _sampler(arguments: argparse.Namespace) -> int:
     from consumers.serving import serve
 
     def role(settings: Settings, stop: threading.Event) -> None:
-        from consumers.roles import run_sampler  # takes time, in which signals must find us ready
+        from consumers.roles.sampler import run_sampler  # takes time, in which signals must find us ready
 
         run_sampler(settings, stop)
 
@@ -109,7 +109,7 @@ def _clusterer(arguments: argparse.Namespace) -> int:
     from consumers.serving import serve
 
     def role(settings: Settings, stop: threading.Event) -> None:
-        from consumers.roles import run_clusterer  # takes time, in which signals must find us ready
+        from consumers.roles.clusterer import run_clusterer  # takes time, in which signals must find us ready
 
         run_clusterer(settings, stop)
 

@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from river import drift
 
 __all__ = ["Alarm", "ChangeDetector", "PlaceDrift"]
 
@@ -66,6 +65,8 @@ class ChangeDetector:
         return False
 
     def _begin(self) -> None:
+        from river import drift  # noqa: PLC0415 - takes longer than all else that a process imports
+
         self._mean, self._deviation = np.mean(self._first), np.std(self._first) + _LEAST_DEVIATION
         self._test: Any = drift.PageHinkley(
             min_instances=1, delta=_TOLERANCE, threshold=_THRESHOLD, alpha=1.0, mode=self._mode

@@ -55,7 +55,7 @@ class Limits:
     - a cluster has at most `cluster`, a source at most `source`, or its share of the examples where that is
       more: nobody is held below uniform sampling.
 
-    So with few = .2, whatever 5 % of the examples do, the others keep 80 % of the sample or more.
+    So whatever 5 % of the examples do, the others keep half of the sample; with few = .2 they keep 80 %.
 
     Each score is limited by itself, before the scores are mixed: the highest scores are cut down to one
     threshold, a group is scaled down and the others up in proportion. So all others keep what the score says
@@ -64,8 +64,8 @@ class Limits:
     Parameters
     ----------
     few : float
-        At least 1/20. On honest streams 5 % of the examples have .1 to .25 of a score; the default costs
-        them nothing that can be measured.
+        At least 1/20. Where the loss is spread out, 5 % of the examples have .1 to .25 of a score; where it
+        is rare they have most of it, and a limit below that share costs what there is to gain.
     cluster, source : float
         A source is where an example comes from, such as a partition of the input.
 
@@ -82,7 +82,7 @@ class Limits:
     (0.2, 1.0)
     """
 
-    few: float = 0.2
+    few: float = 0.5
     cluster: float = 0.5
     source: float = 0.5
 

@@ -34,7 +34,7 @@ class Sampling(Section):
     )
     probes: int = Field(default=9, ge=1, le=1000, description="loss queries per cluster; 1 is the paper")
     max_few_share: float = Field(
-        default=0.2,
+        default=0.5,
         ge=0.05,
         le=1,
         description="most that 5 % of a window's examples can take of the probability; 1: no limit",

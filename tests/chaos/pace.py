@@ -9,7 +9,7 @@ from functools import cache
 
 __all__ = ["scaled", "slowness"]
 
-_IDLE_SECONDS = 2.0  # to start a process of the service, on two idle cores
+_IDLE_SECONDS = 1.1  # to start a process of the service, on two idle cores
 _MOST = 6.0
 
 
@@ -26,5 +26,7 @@ def scaled(seconds: float) -> float:
 
 def _start_seconds() -> float:
     began = time.monotonic()
-    subprocess.run([sys.executable, "-c", "import consumers.roles"], check=True)
+    subprocess.run(
+        [sys.executable, "-c", "import consumers.roles.sampler, consumers.roles.clusterer"], check=True
+    )
     return time.monotonic() - began

@@ -22,7 +22,7 @@ from consumers.settings import load_settings
 __all__ = ["Trial"]
 
 _FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["consumers.roles", "pyarrow.compute"])
+_FORKS.set_forkserver_preload(["consumers.roles.sampler", "consumers.roles.clusterer", "pyarrow.compute"])
 
 
 def _be(role: str, defect: str | None, settings: dict[str, Any], log: Path) -> None:
@@ -32,7 +32,8 @@ def _be(role: str, defect: str | None, settings: dict[str, Any], log: Path) -> N
     os.dup2(out, 2)
     from chaos.defects import plant
 
-    from consumers.roles import run_clusterer, run_sampler
+    from consumers.roles.clusterer import run_clusterer
+    from consumers.roles.sampler import run_sampler
 
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda number, frame: stop.set())

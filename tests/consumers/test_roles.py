@@ -9,7 +9,7 @@ import pytest
 from support.loop import settings
 
 from consumers.errors import ServiceError
-from consumers.roles import run_sampler
+from consumers.roles.sampler import run_sampler
 
 
 @pytest.mark.skipif(importlib.util.find_spec("cupy") is not None, reason="CuPy is installed")

@@ -26,7 +26,8 @@ from consumers.explaining import centers
 from consumers.explaining.example import explain
 from consumers.reader import latest_publication, read_to_end
 from consumers.rights import Part, missing_rights, rights_of
-from consumers.roles import run_clusterer, run_sampler
+from consumers.roles.clusterer import run_clusterer
+from consumers.roles.sampler import run_sampler
 from consumers.settings import Settings, load_settings
 from consumers.topics import ensure_topics
 

@@ -143,7 +143,7 @@ def test_the_estimate_stays_unbiased_and_every_weight_bounded(design: str) -> No
 def test_the_largest_shares_are_those_without_limits() -> None:
     assignment, clusters, _ = window()
     sources = np.where(np.arange(200) < 10, 1, 0)
-    sampler = SensitivitySampler(rate=0.1, limits=Limits())
+    sampler = SensitivitySampler(rate=0.1, limits=Limits(few=0.2))
     sample = sampler.sample(assignment, clusters, np.random.default_rng(0), sources)
     free = SensitivitySampler(rate=0.1).probabilities(assignment, clusters)
     assert sample.largest.few == pytest.approx(np.sort(free)[-10:].sum())
