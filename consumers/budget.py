@@ -94,4 +94,9 @@ def in_force(sampler: SensitivitySampler, publication: Publication, settings: Se
 
 
 def _limits(given: Sampling) -> Limits:
-    return Limits(few=given.max_few_share, cluster=given.max_cluster_share, source=given.max_source_share)
+    return Limits(
+        unmeasured=given.max_unmeasured_share,
+        few=given.max_few_share,
+        cluster=given.max_cluster_share,
+        source=given.max_source_share,
+    )

@@ -49,13 +49,16 @@ class Shares:
 class Limits:
     """Largest shares of the probability p of a window; 1 is no limit.
 
-    With n examples, p keeps exactly to these:
+    What nobody has measured, distances and the guessed losses of clusters that were not asked yet, is cut
+    first: any floor(n / 20) of n examples have at most the share `unmeasured` of it. Then p keeps exactly to
+    these:
 
     - any floor(n / 20) examples have at most `few` together,
     - a cluster has at most `cluster`, a source at most `source`, or its share of the examples where that is
       more: nobody is held below uniform sampling.
 
-    So whatever 5 % of the examples do, the others keep half of the sample; with few = .2 they keep 80 %.
+    So with few = .2, whatever 5 % of the examples do, the others keep 80 % of the sample or more. By default
+    that holds as long as their losses do not speak for them.
 
     Each score is limited by itself, before the scores are mixed: the highest scores are cut down to one
     threshold, a group is scaled down and the others up in proportion. So all others keep what the score says
@@ -63,9 +66,9 @@ class Limits:
 
     Parameters
     ----------
-    few : float
+    unmeasured, few : float
         At least 1/20. Where the loss is spread out, 5 % of the examples have .1 to .25 of a score; where it
-        is rare they have most of it, and a limit below that share costs what there is to gain.
+        is rare they have most of it, and a `few` below that share costs most of what there is to gain.
     cluster, source : float
         A source is where an example comes from, such as a partition of the input.
 
@@ -82,15 +85,36 @@ class Limits:
     (0.2, 1.0)
     """
 
-    few: float = 0.5
+    unmeasured: float = 0.2
+    few: float = 1.0
     cluster: float = 0.5
     source: float = 0.5
 
     def __post_init__(self) -> None:
-        for name, least in (("few", 1 / _FEW), ("cluster", 0.0), ("source", 0.0)):
+        for name, least in (("unmeasured", 1 / _FEW), ("few", 1 / _FEW), ("cluster", 0.0), ("source", 0.0)):
             share = getattr(self, name)
             if not (least <= share <= 1 and share > 0):
                 raise ValueError(f"{name}: expected a share of at least {least} and at most 1, got {share}")
+
+    def cut(self, unmeasured: Float) -> Float:
+        """That part of a score which nobody has measured, within its limit.
+
+        Parameters
+        ----------
+        unmeasured : (n,) float64
+            0 or more.
+
+        Returns
+        -------
+        (n,) float64
+            The same, the highest cut down to one threshold.
+        """
+        few = len(unmeasured) // _FEW
+        if not few or self.unmeasured == 1 or not unmeasured.any():
+            return unmeasured
+        q = normalised(unmeasured)
+        held: Float = _Few(few, self.unmeasured).cut(q) * (unmeasured.max() / q.max())
+        return held
 
     def hold(self, score: Float, clusters: Int, sources: Int | None, *, floor: float) -> Float:
         """The score within the limits, so that its mixture with the floor keeps to them too.
@@ -174,9 +198,14 @@ class _Few:
     share: float
 
     def hold(self, q: Float) -> Float:
+        held = self.cut(q)
+        return q if held is q else normalised(held)
+
+    def cut(self, q: Float) -> Float:
+        """Return q with its highest values cut down to one threshold: then the share holds, of their sum."""
         if self._top(q) <= self.share * _SLACK:
             return q
-        return normalised(np.minimum(q, self._threshold(np.sort(q))))
+        return np.minimum(q, self._threshold(np.sort(q)))
 
     def excess(self, q: Float) -> float:
         top = self._top(q)

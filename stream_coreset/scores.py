@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
 from stream_coreset.clusters import Clusters, estimated_losses
 from stream_coreset.weighted import Assignment
 
-__all__ = ["cluster_scores", "draw_order", "known_spreads"]
+__all__ = ["Cut", "cluster_scores", "draw_order", "known_spreads"]
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
+Cut = Callable[[Float], Float]
 
 _GROUPS = 40  # of examples that promise about the same
 
 
-def cluster_scores(assignment: Assignment, clusters: Clusters, *, z: float, probes: int) -> list[Float]:
+def cluster_scores(
+    assignment: Assignment,
+    clusters: Clusters,
+    cut: Cut = lambda unmeasured: unmeasured,
+    *,
+    z: float,
+    probes: int,
+) -> list[Float]:
     """The scores of every example, each of any scale.
 
     *Center loss* + L v and *spread* + L v with v = distance**z, each with its own L; the center loss alone
@@ -28,6 +38,9 @@ def cluster_scores(assignment: Assignment, clusters: Clusters, *, z: float, prob
         Labels and distances of n examples.
     clusters : Clusters
         The centers that the labels point to.
+    cut : callable, optional
+        Given that part of a score which nobody has measured: v, and what stands for the loss of a cluster
+        that was not asked. Returns what counts of it (`Limits.cut`).
     z : float
         Exponent of the distance.
     probes : int
@@ -38,13 +51,14 @@ def cluster_scores(assignment: Assignment, clusters: Clusters, *, z: float, prob
     list of (n,) float64
     """
     labels, v = assignment.labels, assignment.distances.astype(np.float64) ** z
-    if not np.isfinite(clusters.losses).any():
-        return [np.ones(len(v)), v]
-    losses = _losses(clusters, z)
-    center_loss = losses[labels] + clusters.holders[0] * v
-    if probes == 1:
-        return [center_loss]
-    return [center_loss, known_spreads(clusters, z)[labels] + clusters.holders[1] * v]
+    known = np.isfinite(clusters.losses)
+    if not known.any():
+        return [np.ones(len(v)), cut(v)]
+    levels = [_losses(clusters, z), known_spreads(clusters, z)][: 1 if probes == 1 else 2]
+    return [
+        np.where(known, level, 0.0)[labels] + cut(np.where(known, 0.0, level)[labels] + holder * v)
+        for level, holder in zip(levels, clusters.holders, strict=False)
+    ]
 
 
 def draw_order(assignment: Assignment, clusters: Clusters, *, z: float, promises: Float | None = None) -> Int:

