@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_coreset.clusters import Clusters, estimated_losses
+from stream_coreset.kernels import nearest
+from stream_coreset.seeding import kmeans_plus_plus
 from stream_coreset.weighted import Assignment
 
 __all__ = ["Cut", "cluster_scores", "draw_order", "known_spreads"]
@@ -16,7 +18,7 @@ Float = NDArray[np.float64]
 Int = NDArray[np.int64]
 Cut = Callable[[Float], Float]
 
-_GROUPS = 40  # of examples that promise about the same
+_NEIGHBOURHOODS = 8  # more serve training on a few dozen examples, and cost the estimate of small samples
 
 
 def cluster_scores(
@@ -65,8 +67,9 @@ def draw_order(assignment: Assignment, clusters: Clusters, *, z: float, promises
     """Rows in the order in which a design passes through them, fixed before the draw; ties as they came.
 
     Neighbours rarely enter the sample together, so they should be alike in what they add to the estimate.
-    The order is by (cluster in order of its loss, distance), within forty equal groups of rising promise
-    where there are promises.
+    The order is by (cluster in order of its loss, distance). Where there are promises, it passes through
+    eight neighbourhoods of clusters, in each by promise, rising and falling in turn: so the sample is spread
+    over what an example adds to the estimate, and over where it lies, which is what training needs.
 
     Parameters
     ----------
@@ -79,23 +82,23 @@ def draw_order(assignment: Assignment, clusters: Clusters, *, z: float, promises
     -------
     (n,) int64
     """
+    if promises is not None and clusters.k:
+        place = _neighbourhoods(clusters)[assignment.labels]
+        return np.lexsort((np.where(place % 2, -promises, promises), place))
     place = assignment.labels
     if clusters.version and np.isfinite(clusters.losses).any():
         by_loss = np.argsort(_losses(clusters, z), kind="stable")
         place = np.argsort(by_loss, kind="stable")[place]
-    if promises is not None:
-        place = place + max(clusters.k, 1) * _group(promises)
     # The bits of floats of 0 or more sort as the floats do: one sort instead of two.
     bits = (assignment.distances.astype(np.float32) + np.float32(0)).view(np.uint32)
     return np.argsort(place.astype(np.uint64) << np.uint64(32) | bits, kind="stable")
 
 
-def _group(values: Float) -> Int:
-    """The group of each value, 0 for the smallest: the limits are quantiles."""
-    if len(values) == 0:
-        return np.zeros(0, np.int64)
-    limits = np.quantile(values, np.linspace(0, 1, _GROUPS + 1)[1:-1])
-    return np.searchsorted(limits, values).astype(np.int64)
+def _neighbourhoods(clusters: Clusters) -> Int:
+    """Of each cluster, the nearest of at most eight centers that lie far from each other."""
+    seeds = kmeans_plus_plus(clusters.centers, _NEIGHBOURHOODS)
+    places: Int = nearest(clusters.centers, clusters.centers[seeds])[0]
+    return places
 
 
 def _losses(clusters: Clusters, z: float) -> Float:

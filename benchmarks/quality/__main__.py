@@ -1,9 +1,11 @@
-"""Error of the estimated total loss, relative to uniform sampling, beside the paper.
+"""Error of the estimated total loss, relative to uniform sampling, beside the paper and other peers.
 
 Everything is exact but the clustering and the probes: variances by formula, relative to that of a uniform
 sample without replacement of the same size, over several clusterings. k = 64 below 6,000 examples and 128
 from there on, 9 probes a cluster; the number of losses asked is in every row. On streams, 96 losses are asked
-before each draw, and the losses of what was drawn come back.
+before each draw, and the losses of what was drawn come back. Last, models are trained on the samples.
+
+apricot and coreax are in the extra `peers`; without it their columns are left out.
 """
 
 from __future__ import annotations
@@ -14,10 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.quality.methods import COLUMNS, EQUAL, OURS, PAPER, RATES, measure
+from benchmarks.quality.peers import measure_peers
 from benchmarks.quality.sets import SEVEN
 from benchmarks.quality.stream_table import show_streams, stream_goals, stream_table
 from benchmarks.quality.streams import STREAMS
 from benchmarks.quality.table import Cell, cells, geometric, show
+from benchmarks.quality.training import TASKS
+from benchmarks.quality.training_table import show_training, training_table
 from benchmarks.report import Goal, arguments, publish
 
 Table = dict[str, dict[str, Cell]]
@@ -25,16 +30,19 @@ Table = dict[str, dict[str, Cell]]
 CLUSTERINGS, QUICK_CLUSTERINGS = 20, 2
 WINDOWS, QUICK_WINDOWS = (8192, 16), (4096, 6)  # their size, how many
 QUICK_STREAMS = ("drifting and abrupt",)
+SEEDS, QUICK_SEEDS = 100, 3
+QUICK_TASKS = tuple(TASKS)[:1]
 
 
 def main() -> None:
     parser = arguments(__doc__ or "")
     parser.add_argument("--figure", type=Path, metavar="FILE", help="draw the table there, too")
     parser.add_argument("--clusterings", type=int, help=f"default {CLUSTERINGS}; quick {QUICK_CLUSTERINGS}")
+    parser.add_argument("--seeds", type=int, help=f"of training, default {SEEDS}; quick {QUICK_SEEDS}")
     given = parser.parse_args()
     clusterings = given.clusterings or (QUICK_CLUSTERINGS if given.quick else CLUSTERINGS)
     columns = tuple(name for name in COLUMNS if not (given.quick and name == EQUAL))
-    table = batch_table(clusterings, columns)
+    table = batch_table(clusterings, columns, libraries=not given.quick)
     show(table)
     if given.figure is not None:
         from benchmarks.quality.figure import draw  # noqa: PLC0415 - matplotlib, only where asked for
@@ -43,21 +51,26 @@ def main() -> None:
     streams = QUICK_STREAMS if given.quick else tuple(STREAMS)
     rows = stream_table(*(QUICK_WINDOWS if given.quick else WINDOWS), streams)
     show_streams(rows)
+    seeds = given.seeds or (QUICK_SEEDS if given.quick else SEEDS)
+    trained, trained_goals = training_table(seeds, QUICK_TASKS if given.quick else TASKS)
+    show_training(trained)
     result = {
         "clusterings": clusterings,
         "rates": RATES,
         "sets": _plain(table),
         "streams": [asdict(row) for row in rows],
+        "training": [asdict(row) for row in trained],
     }
-    publish(result, [*goals(table), *stream_goals(rows)], given.json)
+    publish(result, [*goals(table), *stream_goals(rows), *trained_goals], given.json)
 
 
-def batch_table(clusterings: int, columns: tuple[str, ...] = COLUMNS) -> Table:
-    """All samplers on the seven sets."""
+def batch_table(clusterings: int, columns: tuple[str, ...] = COLUMNS, *, libraries: bool = True) -> Table:
+    """All samplers on the seven sets; peers once, for clusterings do not matter to them."""
     table = {}
     for name, make in SEVEN.items():
         data = make()
-        table[name] = cells([measure(data, seed, columns) for seed in range(clusterings)])
+        ours = cells([measure(data, seed, columns) for seed in range(clusterings)])
+        table[name] = ours | cells([measure_peers(data, libraries)])
         print(f"{name}: {len(data.X)} examples, k = {data.n_clusters}", flush=True)
     return table
 

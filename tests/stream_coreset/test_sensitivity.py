@@ -119,6 +119,20 @@ def test_equal_losses_do_not_interleave_clusters() -> None:
     assert order.tolist() == [0, 2, 1, 3]
 
 
+def test_with_promises_the_order_rises_and_falls_from_neighbourhood_to_neighbourhood() -> None:
+    """Six clusters are six neighbourhoods, each passed through whole; 200 have at most eight."""
+    rng = np.random.default_rng(3)
+    for k, most in ((6, 6), (200, 8)):
+        clusters = clusters_of(np.ones(k), centers=rng.normal(size=(k, 2)))
+        assignment, promises = assignment_of(rng.integers(0, k, 3000), np.ones(3000)), rng.random(3000)
+        order = draw_order(assignment, clusters, z=2.0, promises=promises)
+        assert sorted(order) == list(range(3000))
+        turns = np.flatnonzero(np.diff(np.sign(np.diff(promises[order]))))
+        assert most / 2 <= len(turns) + 1 <= 2 * most  # a turn at a border takes two steps at most
+        if k == most:
+            assert (np.diff(assignment.labels[order]) != 0).sum() == k - 1
+
+
 @pytest.mark.parametrize("design", ["pivotal", "systematic"])
 def test_the_draw_passes_through_that_order(design: str) -> None:
     # two clusters with half of the mass each, interleaved in the window: one of each in every sample
