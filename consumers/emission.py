@@ -13,6 +13,7 @@ from consumers.codecs.examples import Codec, Decoded, SampleColumns
 from consumers.records.ledger import source_id
 from consumers.transform import Output
 from stream_coreset.clusters import Clusters
+from stream_coreset.prediction import Prediction
 from stream_coreset.sensitivity import Sample
 from stream_coreset.stream import AdaptedWindow
 
@@ -29,7 +30,13 @@ class Emitted:
     sources: list[str]
 
 
-def columns_of(window: str, adapted: AdaptedWindow, sample: Sample, published: Clusters) -> SampleColumns:
+def columns_of(
+    window: str,
+    adapted: AdaptedWindow,
+    sample: Sample,
+    published: Clusters,
+    predicted: Prediction | None = None,
+) -> SampleColumns:
     """What is said of each drawn example, in draw order.
 
     Parameters
@@ -42,6 +49,8 @@ def columns_of(window: str, adapted: AdaptedWindow, sample: Sample, published: C
         Its draw.
     published : Clusters
         The version that they were adapted from; a center that is not in it was just placed.
+    predicted : Prediction, optional
+        What the surrogate predicted of the window.
     """
     clusters = adapted.clusters
     labels = adapted.assignment.labels[sample.indices]
@@ -57,6 +66,7 @@ def columns_of(window: str, adapted: AdaptedWindow, sample: Sample, published: C
         center_losses=clusters.losses[labels],
         spreads=clusters.spreads[labels],
         loss_ages=clusters.loss_ages[labels],
+        predictions=np.full(len(sample), np.nan) if predicted is None else predicted.means[sample.indices],
         scores=sample.scores[sample.indices],
     )
 

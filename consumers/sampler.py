@@ -175,7 +175,7 @@ class SamplerTransform:
             self._codec,
             window.items,
             drawn.sample.indices,
-            columns_of(window_id(first), drawn.adapted, drawn.sample, self._published),
+            columns_of(window_id(first), drawn.adapted, drawn.sample, self._published, drawn.predicted),
             topic=self._settings.topic("coreset"),
             max_bytes=largest_coreset_message(self._settings),
             many_rows=self._settings.input.format == "arrow",

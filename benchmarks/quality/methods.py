@@ -13,7 +13,19 @@ from stream_coreset import Coreset, select
 from stream_coreset.estimates import uniform_variance
 from stream_coreset.kernels import nearest
 
-__all__ = ["COLUMNS", "PROBES", "RATES", "Figure", "measure"]
+__all__ = [
+    "COLUMNS",
+    "EQUAL",
+    "OURS",
+    "PAPER",
+    "PAPERS_SCHEME",
+    "PROBES",
+    "RATES",
+    "STRATIFIED",
+    "WITHOUT",
+    "Figure",
+    "measure",
+]
 
 RATES = (0.02, 0.1)
 PROBES = 9
@@ -25,7 +37,7 @@ STRATIFIED, EQUAL, MORE = (
 )
 COLUMNS = ("uniform", STRATIFIED, PAPER, EQUAL, WITHOUT, OURS, MORE)
 
-_PAPER = {"probes": 1, "floor": 0.0, "design": "iid", "surrogate": None}
+PAPERS_SCHEME = {"probes": 1, "floor": 0.0, "design": "iid", "surrogate": None}
 
 
 @dataclass(frozen=True)
@@ -44,8 +56,8 @@ def measure(data: DataSet, seed: int, columns: tuple[str, ...] = COLUMNS) -> dic
     queries = without.n_queries
     rest: dict[str, Callable[[], Figure]] = {
         OURS: lambda: _figure(data, _selected(data, seed, surrogate="trees", probes=PROBES)),
-        PAPER: lambda: _figure(data, _selected(data, seed, **_PAPER)),
-        EQUAL: lambda: _figure(data, _selected(data, seed, n_clusters=queries, **_PAPER)),
+        PAPER: lambda: _figure(data, _selected(data, seed, **PAPERS_SCHEME)),
+        EQUAL: lambda: _figure(data, _selected(data, seed, n_clusters=queries, **PAPERS_SCHEME)),
         STRATIFIED: lambda: _stratified(data, without, seed),
         MORE: lambda: _larger(data, queries),
     }

@@ -87,6 +87,7 @@ def facility_location(X: Points, s: int) -> tuple[Int, Floats]:
         X, _NEIGHBOURS, mode="distance", include_self=True
     )
     graph.data = 1 / (1 + graph.data)
+    graph.indices, graph.indptr = graph.indices.astype(np.int32), graph.indptr.astype(np.int32)
     selector = apricot.FacilityLocationSelection(s, metric="precomputed", optimizer="lazy")
     return _standing_for_neighbours(X, np.asarray(selector.fit(graph).ranking, np.int64))
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmarks.quality.methods import RATES, Figure
 
-__all__ = ["Cell", "cells", "geometric", "show"]
+__all__ = ["ONE_SIDED_95", "Cell", "cells", "geometric", "show"]
 
 ONE_SIDED_95 = 1.645
 

@@ -16,23 +16,17 @@ from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
+from benchmarks.quality.methods import OURS, PAPER, PAPERS_SCHEME, STRATIFIED
 from benchmarks.quality.peers import leverage
 from benchmarks.quality.sets import FEW, flight_features, log_losses, mnist_images, shuttle_features
 from stream_coreset import Coreset, select
 from stream_coreset.kernels import nearest
 from stream_coreset.sampling import draw
 
-__all__ = ["RATES", "TASKS", "Pool", "chosen", "gains"]
+__all__ = ["RATES", "TASKS", "UNWEIGHTED", "Pool", "chosen", "gains"]
 
 RATES = (0.01, 0.02, 0.05, 0.1)
-OURS, UNWEIGHTED, PAPER, STRATIFIED, LEVERAGE = (
-    "ours",
-    "ours, weights dropped",
-    "the paper",
-    "uniform stratified by cluster",
-    "leverage scores",
-)
-_PAPER = {"probes": 1, "floor": 0.0, "design": "iid", "surrogate": None}
+UNWEIGHTED, LEVERAGE = "ours, weights dropped", "leverage scores"
 
 Floats = NDArray[np.float64]
 Int = NDArray[np.int64]
@@ -125,7 +119,7 @@ TASKS: dict[str, Callable[[int], Pool]] = {
 def chosen(pool: Pool, seed: int) -> Mapping[str, Callable[[float], Sample]]:
     """Every way to choose: from an expected size to rows and weights."""
     n, rng = len(pool.X), np.random.default_rng([seed, 1])
-    ours, paper = _selected(pool, seed), _selected(pool, seed, **_PAPER)
+    ours, paper = _selected(pool, seed), _selected(pool, seed, **PAPERS_SCHEME)
     labels, _ = nearest(pool.X, ours.clusters.centers)
     by_cluster = np.lexsort((rng.random(n), labels))
     even = np.full(n, 1 / n)

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.quality.methods import OURS, STRATIFIED
 from benchmarks.quality.table import ONE_SIDED_95
-from benchmarks.quality.training import OURS, RATES, STRATIFIED, TASKS, gains
+from benchmarks.quality.training import RATES, TASKS, gains
 from benchmarks.report import Goal
 
 __all__ = ["TrainingRow", "show_training", "training_goals", "training_table"]

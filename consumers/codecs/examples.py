@@ -86,9 +86,9 @@ class SampleColumns:
         Place in the draw order.
     cluster_ids : (m,) int64
         Id of the published ancestor; negative = just placed, or no clusters yet.
-    distances, center_losses, spreads, loss_ages, scores : (m,) float64
-        Why: distance to the center (not squared), its loss, its spread, age of that loss in seconds and the
-        score p. NaN = unknown.
+    distances, center_losses, spreads, loss_ages, predictions, scores : (m,) float64
+        Why: distance to the center (not squared), its loss, its spread, age of that loss in seconds, the loss
+        that the surrogate predicted and the score p. NaN = unknown.
     """
 
     window: str
@@ -101,6 +101,7 @@ class SampleColumns:
     center_losses: NDArray[np.float64]
     spreads: NDArray[np.float64]
     loss_ages: NDArray[np.float64]
+    predictions: NDArray[np.float64]
     scores: NDArray[np.float64]
 
     def __len__(self) -> int:

@@ -152,6 +152,7 @@ def _why(columns: SampleColumns, place: int) -> str:
         "center_loss": columns.center_losses,
         "spread": columns.spreads,
         "loss_age": columns.loss_ages,
+        "predicted": columns.predictions,
         "score": columns.scores,
     }
     return " ".join(f"{name}={_short(float(values[place]))}" for name, values in said.items())

@@ -126,10 +126,8 @@ class Explanation:
             yield f"its cluster's center loss is {loud}"
         if of_all is not None and _stands_out(facts.spread, of_all.root_mean_square, high=high):
             yield f"its cluster's spread is {loud}"
-        if of_all is not None and _stands_out(of_all.predicted_loss, of_all.mean_loss, high=high):
-            yield f"the surrogate predicts a {loud} loss"
-        if self.draws and self.entry.surrogate_digest:
-            yield "what a surrogate predicted of it, which is not kept, counted too"
+        if of_all is not None and _stands_out(facts.predicted, of_all.mean_loss, high=high):
+            yield f"the surrogate {'predicted' if self.draws else 'predicts'} a {loud} loss"
 
     def _typical_distance(self) -> float | None:
         return math.sqrt(self.entry.cost / self.entry.valid) if self.entry.valid else None
@@ -137,9 +135,11 @@ class Explanation:
     def _facts(self) -> _Facts:
         if self.draws:
             told = self.draws[0]
-            return _Facts(told.cluster, told.distance, told.center_loss, told.spread, told.loss_age)
+            ours = (told.cluster, told.distance, told.center_loss, told.spread, told.loss_age, told.predicted)
+            return _Facts(*ours)
         now = self.today or _NOTHING
-        return _Facts(now.cluster, now.distance, now.loss, now.spread, now.loss_age_seconds)
+        loss = (now.loss, now.spread, now.loss_age_seconds, now.predicted_loss)
+        return _Facts(now.cluster, now.distance, *loss)
 
     def json(self) -> dict[str, Any]:
         """Return all of it as values of JSON."""
@@ -184,8 +184,8 @@ class Explanation:
         now = today or _NOTHING
         yield "center loss", short(facts.loss), "", self._now(now.loss, now.mean_loss, "mean of all")
         yield "spread", short(facts.spread), "", self._now(now.spread, now.root_mean_square, "of all")
-        if now.predicted_loss is not None:
-            yield "predicted loss", short(now.predicted_loss), "", ""
+        if facts.predicted is not None:
+            yield "predicted loss", short(facts.predicted), "", ""
         yield "age of the loss", ago(facts.loss_age), "", ago(now.loss_age_seconds) if self.draws else ""
 
     def _now(self, value: float | None, of_all: float | None, word: str) -> str:
@@ -229,6 +229,7 @@ class _Facts:
     loss: float | None
     spread: float | None
     loss_age: float | None
+    predicted: float | None
 
 
 def _inverse(value: float | None) -> float | None:

@@ -36,6 +36,8 @@ class Told:
         Version of the clusters; 0 = none yet.
     distance, center_loss, spread, loss_age, score : float or None
         Why: of its center; the age in seconds; the score p.
+    predicted : float or None
+        Its loss, by the surrogate.
     """
 
     source: str
@@ -50,6 +52,7 @@ class Told:
     spread: float | None
     loss_age: float | None
     score: float | None
+    predicted: float | None
 
     def json(self) -> dict[str, Any]:
         """Return it as values of JSON."""
@@ -86,7 +89,7 @@ def read_told(texts: Mapping[str, str]) -> Told:
     >>> told = read_told({
     ...     "source": "examples/0/7", "window": "examples/0/0", "weight": "4.0", "probability": "0.25",
     ...     "rank": "3", "cluster": "12", "clusters": "2",
-    ...     "why": "distance=1.5 center_loss=0.2 spread=0.4 loss_age=- score=0.01"})
+    ...     "why": "distance=1.5 center_loss=0.2 spread=0.4 loss_age=- predicted=- score=0.01"})
     >>> told.cluster, told.distance, told.loss_age
     ('12', 1.5, None)
     """
@@ -94,7 +97,8 @@ def read_told(texts: Mapping[str, str]) -> Told:
         read = read_texts(dict(texts), b"")
         why = dict(part.split("=", 1) for part in texts["why"].split())
         numbers: dict[str, Any] = {
-            name: _number(why[name]) for name in ("distance", "center_loss", "spread", "loss_age", "score")
+            name: _number(why[name])
+            for name in ("distance", "center_loss", "spread", "loss_age", "predicted", "score")
         }
     except (KeyError, ValueError):
         raise ValueError("not an example of the coreset") from None

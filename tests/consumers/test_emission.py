@@ -10,6 +10,7 @@ from support.loop import Loop, blobs, example, settings
 from consumers.codecs import codec_for
 from consumers.emission import place
 from consumers.transform import InputRecord
+from stream_coreset.prediction import Prediction
 
 
 @given(st.lists(st.lists(st.booleans(), max_size=4), min_size=1, max_size=6), st.randoms())
@@ -50,6 +51,20 @@ def test_headers_say_why():
     for one in told:
         assert float(one["coreset-weight"]) == 1.0 / float(one["coreset-probability"])
         assert "distance" in one["coreset-why"].decode()
+
+
+def test_headers_tell_what_was_predicted(monkeypatch):
+    loop = Loop(settings())
+    loop.feed([example(x) for x in blobs(200, 0)])
+    before = len(loop.of("coreset"))
+    losses = lambda X, adapted: Prediction(np.full(len(X), 2.5), np.full(len(X), 3.0))  # noqa: E731
+    monkeypatch.setattr(loop.sampler._predictor, "predict", losses)
+    loop.feed([example(x) for x in blobs(200, 1)])
+    told = [dict(output.headers)["coreset-why"].decode() for output in loop.of("coreset")]
+    assert before
+    assert all(" predicted=- " in why for why in told[:before])
+    assert told[before:]
+    assert all(" predicted=2.5 " in why for why in told[before:])
 
 
 def test_independent_draws_are_emitted_as_often_as_drawn():

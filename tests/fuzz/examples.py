@@ -132,7 +132,7 @@ def _with(record: InputRecord, emission: Any) -> InputRecord:
 def _columns(m: int) -> SampleColumns:
     numbers = np.linspace(0.1, 0.9, m)
     return SampleColumns(
-        "examples/2/100", 7, 1 / numbers, numbers, np.arange(m), np.arange(m), *[numbers] * 5
+        "examples/2/100", 7, 1 / numbers, numbers, np.arange(m), np.arange(m), *[numbers] * 6
     )
 
 

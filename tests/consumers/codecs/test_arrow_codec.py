@@ -57,7 +57,7 @@ def decode(table: pa.Table | list[pa.RecordBatch]) -> Decoded:
 def columns(m: int) -> SampleColumns:
     numbers = np.linspace(0.1, 0.9, m)
     return SampleColumns(
-        "examples/2/100", 7, 1 / numbers, numbers, np.arange(m), np.arange(m), *[numbers] * 5
+        "examples/2/100", 7, 1 / numbers, numbers, np.arange(m), np.arange(m), *[numbers] * 6
     )
 
 

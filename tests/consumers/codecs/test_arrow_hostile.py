@@ -192,7 +192,7 @@ def test_columns_of_extension_types_travel_like_others(name: str) -> None:
     decoded = decode(pa.table({"embedding": embedding(2), "x": column}))
     assert decoded.errors == ()
     numbers = np.ones(2)
-    columns = SampleColumns("t/0/1", 0, numbers, numbers, np.arange(2), np.arange(2), *[numbers] * 5)
+    columns = SampleColumns("t/0/1", 0, numbers, numbers, np.arange(2), np.arange(2), *[numbers] * 6)
     bound = CODEC.largest_output(decoded, 1_000_000)
     (emission,) = CODEC.emit(decoded, [0, 1], columns, 1_000_000)
     assert len(emission.value) <= bound.total

@@ -30,7 +30,7 @@ def columns(m: int, window: str = "examples/2/100", **given: object) -> SampleCo
     base: dict[str, object] = {
         "weights": 1 / numbers, "probabilities": numbers, "ranks": np.arange(m),
         "cluster_ids": np.arange(m) - 1, "distances": numbers, "center_losses": np.full(m, np.nan),
-        "spreads": numbers, "loss_ages": numbers, "scores": numbers / 100,
+        "spreads": numbers, "loss_ages": numbers, "predictions": numbers, "scores": numbers / 100,
     }  # fmt: skip
     return SampleColumns(window, 7, **{**base, **given})  # type: ignore[arg-type]
 
@@ -143,7 +143,7 @@ def test_emission_keeps_every_byte_and_says_what_was_drawn() -> None:
         "coreset-window": "examples/2/100",
         "coreset-source": "examples/2/120",
         "coreset-rank": "0",
-        "coreset-why": "distance=0.1 center_loss=- spread=0.1 loss_age=0.1 score=0.001",
+        "coreset-why": "distance=0.1 center_loss=- spread=0.1 loss_age=0.1 predicted=0.1 score=0.001",
     }
 
 

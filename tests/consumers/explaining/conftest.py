@@ -88,7 +88,7 @@ def make_entry() -> Callable[..., LedgerEntry]:
 @pytest.fixture
 def make_texts() -> Callable[..., dict[str, str]]:
     def make(source: str = "raw/0/101", **given: str) -> dict[str, str]:
-        why = "distance=5 center_loss=8 spread=9 loss_age=12 score=0.04"
+        why = "distance=5 center_loss=8 spread=9 loss_age=12 predicted=- score=0.04"
         said = {"weight": "2.5", "probability": "0.4", "cluster": "8", "clusters": "6", "rank": "3"}
         return {"source": source, "window": "raw/0/100", "why": why, **said, **given}
 

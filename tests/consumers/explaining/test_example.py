@@ -36,7 +36,7 @@ def deployment(make_settings, make_topic, make_entry, make_publication, kafka, n
     codec = codec_for(settings.input)
     decoded, half = codec.decode(record), np.array([0.8])
     columns = SampleColumns(
-        f"{record.topic}/0/0", 6, 1 / half, half, np.array([0]), np.array([8]), half, half, half, half, half
+        f"{record.topic}/0/0", 6, 1 / half, half, np.array([0]), np.array([8]), *[half] * 6
     )
     outputs = codec.emit(decoded, np.array([1]), columns, 100_000)
     at = {"timestamp_ms": record.timestamp_ms}

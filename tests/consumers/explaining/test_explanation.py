@@ -26,7 +26,7 @@ def test_one_sentence_says_why_it_was_taken(taken):
 
 
 def test_a_rare_one_says_what_was_low(taken, make_texts, make_publication):
-    why = "distance=.5 center_loss=1 spread=1 loss_age=12 score=0.004"
+    why = "distance=.5 center_loss=1 spread=1 loss_age=12 predicted=- score=0.004"
     told = read_told(make_texts(probability="0.04", weight="25.0", cluster="3", why=why))
     said = taken(draws=(told,), today=cluster_today(make_publication(), "3", 1_000_000)).sentence
     assert "0.4 times that of uniform sampling, and it weighs 25;" in said
@@ -36,18 +36,22 @@ def test_a_rare_one_says_what_was_low(taken, make_texts, make_publication):
 
 
 def test_what_is_not_known_is_said(taken, make_texts):
-    unknown = read_told(make_texts(why="distance=2 center_loss=- spread=- loss_age=- score=0.04"))
+    unknown = read_told(make_texts(why="distance=2 center_loss=- spread=- loss_age=- predicted=- score=0.04"))
     assert taken(draws=(unknown,), today=None).sentence.endswith("; no loss of its cluster was known.")
-    plain = read_told(make_texts(why="distance=2 center_loss=3 spread=3 loss_age=1 score=0.04"))
+    plain = read_told(make_texts(why="distance=2 center_loss=3 spread=3 loss_age=1 predicted=- score=0.04"))
     assert taken(draws=(plain,), today=None).sentence.endswith("; no figure of it alone stands out.")
     first = read_told(make_texts(clusters="0", cluster="-"))
     assert "there were no clusters yet" in taken(draws=(first,), today=None).sentence
 
 
-def test_a_surrogate_is_not_passed_over(taken, make_entry):
-    learned = replace(taken(), entry=make_entry(surrogate_digest="1" * 64))
-    assert "counted too" in learned.sentence
-    assert "counted too" not in taken().sentence
+def test_what_the_surrogate_predicted_is_a_reason(taken, make_texts):
+    why = "distance=2 center_loss=3 spread=3 loss_age=1 predicted=40 score=0.04"
+    told = read_told(make_texts(why=why))
+    today = taken().today
+    learned = taken(draws=(told,), today=replace(today, predicted_loss=0.1))
+    assert "the surrogate predicted a high loss" in learned.sentence
+    assert "predicted loss          40" in learned.render()
+    assert "predicted" not in taken().sentence
 
 
 def test_draws_with_replacement_are_counted(taken, make_entry, make_texts):

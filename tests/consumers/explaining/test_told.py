@@ -20,7 +20,7 @@ def emitted(given: Input, value: bytes, rows: list[int]) -> list[InputRecord]:
         window="raw/0/100", clusters=6, weights=1 / numbers, probabilities=numbers,
         ranks=np.arange(len(rows)), cluster_ids=np.full(len(rows), 8), distances=numbers,
         center_losses=numbers + 1, spreads=np.full(len(rows), np.nan), loss_ages=numbers + 3,
-        scores=numbers / 10,
+        predictions=numbers + 4, scores=numbers / 10,
     )  # fmt: skip
     parts = codec.emit(codec.decode(record), np.array(rows), columns, 100_000)
     return [InputRecord("coreset", 0, i, b"key", part.value, part.headers, 5) for i, part in enumerate(parts)]
@@ -34,6 +34,7 @@ def test_json_messages_tell_what_was_said_of_them():
     assert (told.weight, told.probability, told.rank) == (10.0, 0.1, 0)
     assert (told.distance, told.center_loss, told.spread, told.loss_age) == (0.1, 1.1, None, 3.1)
     assert told.score == pytest.approx(0.01)
+    assert told.predicted == 4.1
 
 
 def test_arrow_messages_tell_it_of_each_row():
