@@ -177,6 +177,7 @@ class TransactionalLoop(Generic[W]):
     def _passed_over(self, error: Exception) -> None:
         """What is to be read next is gone: stop and say so; soft input goes on at what is left."""
         if self._policy != "earliest":
+            self._watch.require_same_topics()  # a new topic looks like an old one that lost messages
             sentence = mended_by_a_person(error)
             raise sentence or deleted_before_read(
                 self._membership.consumer, error.args[0], self._group

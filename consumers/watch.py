@@ -48,7 +48,7 @@ class Watch:
 
     def begin(self) -> None:
         """Begin with a new assignment. Raises as `look` does: meanwhile the topic may have become another."""
-        self._same_topics()
+        self.require_same_topics()
         self.lag, self._due = {}, 0.0
 
     def due(self) -> bool:
@@ -64,7 +64,7 @@ class Watch:
             When a topic was deleted and created anew: our offsets are those of the one before.
         """
         self._due = time.monotonic() + _SECONDS
-        self._same_topics()
+        self.require_same_topics()
         self._leaders()
         try:
             self.lag = self._membership.lag(committed, idle)
@@ -72,7 +72,8 @@ class Watch:
             return  # the brokers are away: it grows unseen
         self._observer.set_lag(self.lag)
 
-    def _same_topics(self) -> None:
+    def require_same_topics(self) -> None:
+        """Raise OffsetError when a topic was deleted and created anew."""
         if self._soft:
             return
         now = self._membership.topic_ids()

@@ -1,7 +1,7 @@
 """What else a user would reach for: libraries that choose a weighted few, and schemes that are a formula.
 
 None asks for a loss. The libraries and the k-center greedy choose without chance, so what is measured of them
-is the squared error of their one choice.
+is the squared error of their one choice; other seeds of the set give other losses to average it over.
 """
 
 from __future__ import annotations

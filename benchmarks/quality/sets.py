@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 import pandas as pd
@@ -94,13 +94,13 @@ def shuttle(seed: int = 0) -> DataSet:
     return _classified("Shuttle", X, labels, few=400, strength=1.0, seed=seed)
 
 
-SEVEN: dict[str, Callable[[], DataSet]] = {
+SEVEN: dict[str, Callable[..., DataSet]] = {  # each takes a seed, 0 when there is none
     "mixture": cache(mixture),
-    "mixture with noise": cache(lambda: mixture(noise=True)),
+    "mixture with noise": cache(partial(mixture, noise=True)),
     "digits": cache(digits),
     "MNIST-5000": cache(mnist),
     "flights, log-loss": cache(flights),
-    "flights, squared error": cache(lambda: flights(squared=True)),
+    "flights, squared error": cache(partial(flights, squared=True)),
     "Shuttle": cache(shuttle),
 }
 
