@@ -220,8 +220,7 @@ class SensitivitySampler:
         return cluster_scores(assignment, clusters, *cut, z=self.z, probes=self.probes)
 
     def _mixed(self, scores: list[Float], shares: Float) -> Float:
-        p: Float = (1.0 - self.floor) * (shares @ scores) + self.floor / len(scores[0])
-        return p
+        return np.asarray((1.0 - self.floor) * (shares @ scores) + self.floor / len(scores[0]))
 
     def _order(
         self, assignment: Assignment, clusters: Clusters, predicted: Prediction | None, p: Float
