@@ -54,6 +54,7 @@ def settings_of(kafka: dict[str, Any], name: str = "secured", **sections: Any) -
     quick = {
         "window": {"size": 10, "age_seconds": 0.2},
         "clustering": {"flush_seconds": 0.1, "n_clusters": 2},
+        "sampling": {"rate": 0.5},  # of every window something is taken
     }
     return load_settings(name=name, input=given, kafka=kafka, **quick, **sections)
 
