@@ -18,6 +18,7 @@ from consumers.transform import InputRecord, UnreadableName
 
 __all__ = [
     "HEADERS_ROOM",
+    "MAX_HEADERS",
     "MAX_SQUARED_NORM",
     "ExampleError",
     "chained_weight",
@@ -38,6 +39,8 @@ __all__ = [
 
 # What the largest message of the coreset topic may have more than the largest of the input.
 HEADERS_ROOM = 65_536
+# Every header costs a pass through Python, in each of several places.
+MAX_HEADERS = 1_000
 # An embedding longer than 1e15 would overflow float32 in squared distances and their sums.
 MAX_SQUARED_NORM = 1e30
 _MAX_CHAINED_WEIGHT = 1e100
@@ -68,6 +71,8 @@ def check_message(record: InputRecord, settings: Input) -> bytes:
     if record.nbytes > settings.max_message_bytes:
         limit = settings.max_message_bytes
         raise ExampleError("TooLarge", f"{record.nbytes} bytes, more than input.max_message_bytes = {limit}")
+    if len(record.headers) > MAX_HEADERS:
+        raise ExampleError("TooManyHeaders", f"{len(record.headers)} headers, more than {MAX_HEADERS}")
     if any(isinstance(name, UnreadableName) for name, _ in record.headers):
         raise ExampleError("BadHeader", "the name of a header is no UTF-8: it could not be emitted unchanged")
     if not settings.chain:

@@ -15,7 +15,7 @@ Headers = tuple[tuple[str, bytes], ...]
 
 PREFIX = "__coreset.errors."
 MAX_VALUE = 65_536
-MAX_HEADERS = 65_536
+MAX_HEADERS, FRAME = 65_536, 10  # bytes, of all and beside each name and value
 MAX_TEXT = 1_000
 
 
@@ -98,10 +98,12 @@ def _cut_rest(record: InputRecord, kept: Headers) -> Headers:
 
 
 def _within(headers: Headers, room: int) -> Headers:
-    """Keep the first headers that fit; none that looks like ours."""
+    """Keep the first headers that fit, each with its frame; none that looks like ours."""
     kept = []
     for name, value in headers:
-        room -= len(name.encode(errors="replace")) + len(value or b"")
-        if room >= 0 and not name.startswith(PREFIX):
+        room -= FRAME + len(name.encode(errors="replace")) + len(value or b"")
+        if room < 0:
+            break
+        if not name.startswith(PREFIX):
             kept.append((name, value))
     return tuple(kept)

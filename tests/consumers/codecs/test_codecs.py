@@ -254,5 +254,11 @@ def test_why_has_no_more_than_its_numbers() -> None:
 
 
 def test_headers_that_would_not_fit_the_coreset_are_dead_before_the_draw() -> None:
-    many = tuple(("", b"") for _ in range(200_000))
-    assert said(CODEC.decode(record(b'{"embedding": [1, 2, 3]}', many)))[1] == "TooLarge"
+    wide = tuple(("\N{GRINNING FACE}" * 300, b"") for _ in range(1_000))  # of 1,200 bytes each
+    assert said(CODEC.decode(record(b'{"embedding": [1, 2, 3]}', wide)))[1] == "TooLarge"
+
+
+def test_more_headers_than_anybody_means_are_a_dead_letter() -> None:
+    value, many = b'{"embedding": [1, 2, 3]}', tuple(("own", b"1") for _ in range(1_001))
+    assert said(CODEC.decode(record(value, many)))[1:] == ("TooManyHeaders", "1001 headers, more than 1000")
+    assert CODEC.decode(record(value, many[1:])).errors == ()

@@ -54,6 +54,13 @@ def test_hostile_headers_neither_pose_as_ours_nor_grow() -> None:
     assert sum(len(value) for _, value in letter.headers) < 70_000
 
 
+def test_of_headers_without_content_few_are_kept() -> None:
+    headers = (("", b""),) * 90_000
+    letter = dead_letter("dead", InputRecord("examples", 2, 7, None, b"v", headers, 1), **LETTER)
+    assert len(letter.headers) < 7_000
+    assert dict(letter.headers)["__coreset.errors.cut"] == b"headers"
+
+
 def test_a_tombstone_of_the_input_is_a_dead_letter_without_value() -> None:
     assert dead_letter("dead", InputRecord("examples", 2, 7, b"k", None), **LETTER).value is None
 
