@@ -81,6 +81,7 @@ def sensitivity_sampler(settings: Settings) -> SensitivitySampler:
         floor=given.floor,
         design=given.design,
         probes=given.probes,
+        min_group_rate=given.min_group_rate,
         limits=None if given.epsilon is not None else _limits(given),
     )
 

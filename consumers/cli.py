@@ -97,12 +97,26 @@ def _settings(arguments: argparse.Namespace, role: str = "") -> Settings:
 def _sampler(arguments: argparse.Namespace) -> int:
     from consumers.serving import serve
 
+    if arguments.shadow:
+        return _shadow(arguments)
+
     def role(settings: Settings, stop: threading.Event) -> None:
         from consumers.roles.sampler import run_sampler  # takes time, in which signals must find us ready
 
         run_sampler(settings, stop)
 
     return serve(role, _settings(arguments, "sampler"), supervised=arguments.supervised)
+
+
+def _shadow(arguments: argparse.Namespace) -> int:
+    settings = _settings(arguments)
+    from consumers.serving import stop_on_signals
+    from consumers.shadow import shadow
+
+    stop = stop_on_signals()
+    report = shadow(settings, arguments.judged_by, stop, lambda text: print(text, file=sys.stderr))
+    _show(report, arguments.json)
+    return 0
 
 
 def _clusterer(arguments: argparse.Namespace) -> int:
@@ -229,9 +243,7 @@ _COMMANDS = {
     "run": _Command(
         "run samplers and the clusterer on this machine, restarted when they end", _run, options.with_samplers
     ),
-    "sampler": _Command(
-        "run one sampler; start more of them to scale out", _sampler, options.with_supervised
-    ),
+    "sampler": _Command("run one sampler; start more of them to scale out", _sampler, options.with_sampler),
     "clusterer": _Command("run one clusterer; a second one stands by", _clusterer, options.with_supervised),
     "topics": _Command("create the topics of the service, or verify them", _topics, options.with_verify),
     "check": _Command(

@@ -63,6 +63,8 @@ class ClustererTransform:
     metrics : ClustererMetrics
     refresher : Refresher, optional
         Asks the model for losses; without one they are those that come back, or scores come from distances.
+    returned : ReturnedLosses, optional
+        The losses that come back; by default those on the feedback topic of the settings.
     """
 
     def __init__(
@@ -71,13 +73,14 @@ class ClustererTransform:
         read_clusters: Callable[[], Publication | None],
         metrics: ClustererMetrics,
         refresher: Refresher | None = None,
+        returned: ReturnedLosses | None = None,
     ) -> None:
         self._settings = settings
         self._read_clusters = read_clusters
         self._metrics = metrics
         self._inquiry = Inquiry(settings, refresher)
         self._pending = _Pending()
-        self._returned = ReturnedLosses(settings, metrics.feedback)
+        self._returned = returned or ReturnedLosses(settings, metrics.feedback)
         self._learner = Learner(settings, metrics)
         self._alarm, self._changes = Alarm(), list[str]()  # changes that no commit has told of yet
         self._model = _model(settings)

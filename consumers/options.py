@@ -15,6 +15,7 @@ __all__ = [
     "with_json",
     "with_principal",
     "with_role",
+    "with_sampler",
     "with_samplers",
     "with_selection",
     "with_supervised",
@@ -37,6 +38,14 @@ def with_samplers(parser: argparse.ArgumentParser) -> None:
     """Add how many samplers are run, and every setting."""
     parser.add_argument("--samplers", type=int, default=1, metavar="N", help="sampler processes (default 1)")
     settings_only(parser)
+
+
+def with_sampler(parser: argparse.ArgumentParser) -> None:
+    """Add what a dry run is asked to do, what a supervisor tells its children, and every setting."""
+    from consumers.shadow.options import add_options
+
+    add_options(parser)
+    with_supervised(parser)
 
 
 def with_supervised(parser: argparse.ArgumentParser) -> None:

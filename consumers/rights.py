@@ -16,7 +16,7 @@ from consumers.settings import ROLES, Settings
 __all__ = ["PARTS", "Part", "Right", "acl_commands", "missing_rights", "rights_of"]
 
 Answer = TypeVar("Answer")
-Part = Literal["sampler", "clusterer", "topics", "audit", "explain", "replay", "check", "trainer"]
+Part = Literal["sampler", "clusterer", "topics", "audit", "explain", "replay", "check", "shadow", "trainer"]
 PARTS: tuple[Part, ...] = get_args(Part)
 Operation = Literal["READ", "WRITE", "CREATE", "DESCRIBE", "DESCRIBE_CONFIGS"]
 Kind = Literal["topic", "group", "transactional id"]
@@ -61,6 +61,7 @@ _NEEDS: Mapping[Part, Needs] = {
         ("WRITE", "transactional id", ("replay",)),
     ),
     "check": (*_SAMPLER, *_CLUSTERER, ("DESCRIBE_CONFIGS", "topic", ROLES)),
+    "shadow": (("READ", "topic", ("input",)),),
     "trainer": (("READ", "topic", ("coreset",)),),  # and READ on a group of its own
 }
 # What is added where losses come back.
@@ -72,6 +73,7 @@ _NEEDS_OF_FEEDBACK: Mapping[Part, Needs] = {
     "clusterer": _RETURNED,
     "topics": tuple((how, "topic", ("estimates",)) for how in ("CREATE", "DESCRIBE", "DESCRIBE_CONFIGS")),
     "check": (*_RETURNED, ("DESCRIBE_CONFIGS", "topic", ("estimates",))),
+    "shadow": (("READ", "topic", ("feedback",)),),
     "trainer": (("WRITE", "topic", ("feedback",)),),
 }
 

@@ -35,13 +35,15 @@ from stream_coreset.sensitivity import Sample, SensitivitySampler
 from stream_coreset.stream import AdaptedWindow, WindowSampler
 from stream_coreset.window import Window
 
-__all__ = ["SamplerTransform"]
+__all__ = ["DrawnWindow", "SamplerTransform"]
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
-class _Drawn:
+class DrawnWindow:
+    """A window with a usable example, after its draw; `predicted` where a surrogate spoke."""
+
     adapted: AdaptedWindow
     sample: Sample
     predicted: Prediction | None = None
@@ -66,6 +68,8 @@ class SamplerTransform:
         The newest publication of the clusterer, None while there is none.
     metrics : SamplerMetrics
         Counters advance when the transaction has been committed.
+    on_draw : callable, optional
+        Told each window that was drawn from.
     """
 
     def __init__(
@@ -73,10 +77,11 @@ class SamplerTransform:
         settings: Settings,
         publications: Callable[[], Publication | None],
         metrics: SamplerMetrics,
+        on_draw: Callable[[Window[Decoded], DrawnWindow], None] = lambda window, drawn: None,
     ) -> None:
         self._settings = settings
         self._publications = publications
-        self._metrics = metrics
+        self._metrics, self._on_draw = metrics, on_draw
         self._codec: Codec = codec_for(settings.input)
         self._seed = settings.sampling.secret_seed() or secrets.token_hex(32)
         self._sampler = sensitivity_sampler(settings)
@@ -147,7 +152,7 @@ class SamplerTransform:
         self._predictor.take(publication)
         self._metrics.set_version(self._published.version)
 
-    def _draw(self, window: Window[Decoded], first: Range) -> _Drawn | None:
+    def _draw(self, window: Window[Decoded], first: Range) -> DrawnWindow | None:
         """The draw; None for a window without a usable example.
 
         Random streams are keyed by purpose and by where the window begins: a retry repeats its draw.
@@ -162,12 +167,15 @@ class SamplerTransform:
             predicted = self._predictor.predict(X, adapted)
         with self._metrics.stage("draw"):
             rng, sources = self._random("draw", first), _partitions(window.items)
-            return _Drawn(adapted, self._windows.draw(adapted, rng, sources, predicted), predicted)
+            sample = self._windows.draw(adapted, rng, sources, predicted, groups=_groups(window.items))
+        drawn = DrawnWindow(adapted, sample, predicted)
+        self._on_draw(window, drawn)
+        return drawn
 
     def _random(self, purpose: str, first: Range) -> np.random.Generator:
         return random_stream(self._seed, purpose, first.topic, first.partition, first.start)
 
-    def _emit(self, window: Window[Decoded], first: Range, drawn: _Drawn | None) -> Emitted:
+    def _emit(self, window: Window[Decoded], first: Range, drawn: DrawnWindow | None) -> Emitted:
         if drawn is None:
             return Emitted([], [])
         self._warn_of_retention(window)
@@ -193,7 +201,7 @@ class SamplerTransform:
             )
 
     def _entry(
-        self, window: Window[Decoded], covered: Sequence[Range], drawn: _Drawn | None, emitted: Emitted
+        self, window: Window[Decoded], covered: Sequence[Range], drawn: DrawnWindow | None, emitted: Emitted
     ) -> LedgerEntry:
         valid = sum(len(item.valid_rows) for item in window.items)
         clusters = self._published if drawn is None else drawn.adapted.clusters
@@ -233,7 +241,9 @@ class SamplerTransform:
             for error in item.errors
         ]
 
-    def _gather(self, window: Window[Decoded], first: Range, drawn: _Drawn | None, closed_ms: int) -> Flush:
+    def _gather(
+        self, window: Window[Decoded], first: Range, drawn: DrawnWindow | None, closed_ms: int
+    ) -> Flush:
         """Add the window to the statistics; what there is to send now."""
         if drawn is not None:
             self._gatherer.add(window, drawn.adapted, self._published, self._random("probes", first))
@@ -252,6 +262,12 @@ def _partitions(items: Sequence[Decoded]) -> NDArray[np.int64]:
     return np.repeat([number[partition] for partition in partitions], rows).astype(np.int64)
 
 
+def _groups(items: Sequence[Decoded]) -> NDArray[np.int64] | None:
+    """Which group each usable example of a window belongs to, counted from 0; None without groups."""
+    numbers = [item.groups for item in items if item.groups is not None]
+    return np.unique(np.concatenate(numbers), return_inverse=True)[1] if numbers else None
+
+
 def _window_sampler(settings: Settings, sampler: SensitivitySampler) -> WindowSampler:
     clustering = settings.clustering
     return WindowSampler(
@@ -264,7 +280,7 @@ def _window_sampler(settings: Settings, sampler: SensitivitySampler) -> WindowSa
     )
 
 
-def _counts(window: Window[Decoded], entry: LedgerEntry, drawn: _Drawn | None) -> WindowCounts:
+def _counts(window: Window[Decoded], entry: LedgerEntry, drawn: DrawnWindow | None) -> WindowCounts:
     weights = np.zeros(0) if drawn is None else drawn.sample.weights
     return WindowCounts(
         valid=entry.valid,

@@ -107,12 +107,22 @@ class Settings(BaseSettings):
                 "learning.surrogate is trees, but its packages are missing: "
                 "pip install 'stream-coreset[surrogate]'"
             )
+        self._check_groups()
         topics = [self.input.topic, *(self.topic(role) for role in self.roles)]
         if self.feedback.topic is not None:
             topics.append(self.feedback.topic)
         if len(set(topics)) < len(topics):
             raise ValueError(f"two topics have the same name: {', '.join(sorted(topics))}")
         return self
+
+    def _check_groups(self) -> None:
+        least, rate = self.sampling.min_group_rate, self.sampling.rate
+        if (least is None) is not (self.input.group is None):
+            raise ValueError("give both input.group and sampling.min_group_rate, or neither")
+        if least is not None and self.sampling.epsilon is not None:
+            raise ValueError("sampling.epsilon bounds the error for all alike: min_group_rate needs a rate")
+        if least is not None and rate is not None and least > rate:
+            raise ValueError("sampling.min_group_rate must be at most sampling.rate, which all have")
 
     @property
     def roles(self) -> tuple[Role, ...]:

@@ -20,6 +20,7 @@ __all__ = [
     "Starting",
     "StartingPoint",
     "created_anew",
+    "decide_start",
     "deleted_before_read",
     "find_start",
 ]
@@ -115,7 +116,9 @@ def find_start(
     new_topics = [topic for topic in topics if not begun[topic] and any(one[0] == topic for one in missing)]
     if any((topic, 0) not in assigned for topic in new_topics):
         return None
-    decided = {one: offset for topic in new_topics for one, offset in _decide(consumer, topic, start).items()}
+    decided = {
+        one: offset for topic in new_topics for one, offset in decide_start(consumer, topic, start).items()
+    }
     later = [partition for partition in missing if partition not in decided]
     decided |= _earliest(consumer, later)
     return StartingPoint({**positions, **{one: decided[one] for one in missing}}, decided)
@@ -134,7 +137,8 @@ def _committed(consumer: KafkaConsumer, partitions: Iterable[Partition]) -> dict
     return {one: offset for one, offset in found.items() if offset is not None}
 
 
-def _decide(consumer: KafkaConsumer, topic: str, start: Start) -> dict[Partition, int]:
+def decide_start(consumer: KafkaConsumer, topic: str, start: Start) -> dict[Partition, int]:
+    """Where `start` is in each partition of a topic that was never read."""
     partitions = [(topic, number) for number in sorted(consumer.partitions_for_topic(topic))]
     if start == "earliest":
         return _earliest(consumer, partitions)

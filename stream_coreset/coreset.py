@@ -8,11 +8,12 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from stream_coreset.arrays import Array, check_points, random_stream
 from stream_coreset.asking import LossFunction, ask, check_loss, check_max_queries
 from stream_coreset.clusters import Clusters
+from stream_coreset.fair_shares import check_groups
 from stream_coreset.kernels import totals
 from stream_coreset.limits import Limits
 from stream_coreset.probes import choose_probes
@@ -31,7 +32,7 @@ class StreamingCoreset:
     ----------
     n_clusters : int
         Centers that are kept up to date.
-    rate, size, epsilon, delta, z, floor, design, probes
+    rate, size, epsilon, delta, z, floor, design, probes, min_group_rate
         As in `select`; `rate` and `size` are per window.
     half_life : float, optional
         Examples after which older ones count half in the centers; None never forgets.
@@ -84,6 +85,7 @@ class StreamingCoreset:
         max_queries: int | None = None,
         max_age: float = 10,
         limits: Limits | None = None,
+        min_group_rate: float | None = None,
         lloyd_steps: int = 1,
         split_fraction: float = 0.25,
         device: str = "cpu",
@@ -99,6 +101,7 @@ class StreamingCoreset:
             design=design,
             probes=probes,
             limits=limits,
+            min_group_rate=min_group_rate,
         )
         self._clustering: dict[str, Any] = {
             "n_clusters": n_clusters,
@@ -120,7 +123,7 @@ class StreamingCoreset:
         """The clusters as of the last step."""
         return Clusters.empty(1) if self._halves is None else self._halves[0].published
 
-    def step(self, X: Array, loss: LossFunction | None = None) -> Sample:
+    def step(self, X: Array, loss: LossFunction | None = None, groups: ArrayLike | None = None) -> Sample:
         """One window: adapt the centers to it, ask the losses that are due, draw, and learn for the next.
 
         Parameters
@@ -130,6 +133,8 @@ class StreamingCoreset:
         loss : callable, optional
             Called at most once with the rows of this window whose losses are due; answers with losses >= 0.
             What is asked before the draw costs or saves variance only, never bias.
+        groups : (n,) array_like, optional
+            Of each example, what it has a fair share by, such as its class: see `min_group_rate`.
 
         Returns
         -------
@@ -144,6 +149,7 @@ class StreamingCoreset:
         """
         check_loss(loss)
         X = check_points(X)
+        numbered = check_groups(groups, len(X), self._sampler.min_group_rate)
         windows, model = self._halves or self._begin(X.shape[1])
         self._steps += 1
         window = windows.adapt(X, random_stream(self._secret, "adapt", self._steps))
@@ -154,7 +160,7 @@ class StreamingCoreset:
         windows.update(model.publish(self._steps))
         local = _losses_of_owners(window.clusters, owners, windows.published)
         return self._sampler.sample(
-            window.assignment, local, random_stream(self._secret, "draw", self._steps)
+            window.assignment, local, random_stream(self._secret, "draw", self._steps), groups=numbered
         )
 
     def _begin(self, dimension: int) -> tuple[WindowSampler, ClusterModel]:

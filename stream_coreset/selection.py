@@ -6,7 +6,7 @@ import secrets
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from stream_coreset.arrays import Array, check_points, random_stream, to_host
 from stream_coreset.asking import (
@@ -19,6 +19,7 @@ from stream_coreset.asking import (
     learns,
 )
 from stream_coreset.clusters import Clusters
+from stream_coreset.fair_shares import check_groups
 from stream_coreset.kernels import nearest, totals
 from stream_coreset.kmeans import Assignment, MiniBatchKMeans
 from stream_coreset.learning import predict_losses
@@ -92,6 +93,8 @@ def select(
     surrogate: str | None = "auto",
     max_queries: int | None = None,
     limits: Limits | None = None,
+    groups: ArrayLike | None = None,
+    min_group_rate: float | None = None,
     seed: int | None = None,
     device: str = "cpu",
 ) -> Coreset:
@@ -131,6 +134,11 @@ def select(
         probes of one more would fit; losses of the others are estimated from these.
     limits : Limits, optional
         Most that few rows or one cluster can take of the scores, for rows that nobody vouches for.
+    groups : (n,) array_like, optional
+        Of each row, what it has a fair share by: its class, a tenant, a country; anything that can be sorted.
+    min_group_rate : float, optional
+        With `groups`: expected share of the rows of every group that is drawn at least, as far as the size
+        allows. Weights stay right. Not with `epsilon`.
     seed : int, optional
         Of everything random; made up when missing.
     device : {"cpu", "cuda", "auto"}
@@ -167,9 +175,11 @@ def select(
         design=design,
         probes=probes,
         limits=limits,
+        min_group_rate=min_group_rate,
     )
     secret: int | str = secrets.token_hex(16) if seed is None else seed
     X = check_points(X)
+    numbered = check_groups(groups, len(X), min_group_rate)
     kmeans, assignment = _clustered(X, n_clusters, secret, device)
     if probes == 1:
         kmeans, assignment = _rounded(X, kmeans, assignment)
@@ -184,7 +194,9 @@ def select(
     if len(asked) and learns(surrogate, epsilon, probes):
         tree_seed = int(random_stream(secret, "surrogate").integers(1 << 31))
         predicted = predict_losses(X, assignment, clusters, chosen, losses, z=z, floor=floor, seed=tree_seed)
-    sample = sampler.sample(assignment, clusters, random_stream(secret, "draw"), predicted=predicted)
+    sample = sampler.sample(
+        assignment, clusters, random_stream(secret, "draw"), predicted=predicted, groups=numbered
+    )
     p, s = sample.scores, sample.expected_size
     expected = s * (p / p.sum()) if design == "iid" else inclusion_probabilities(p, s)
     return Coreset(sample.indices, sample.weights, expected, p, clusters, len(asked), s, sample.order)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from stream_coreset.clusters import Clusters
 from stream_coreset.estimates import size_for
+from stream_coreset.fair_shares import with_fair_shares
 from stream_coreset.kmeans import Assignment
 from stream_coreset.limits import Limits, Shares, normalised
 from stream_coreset.prediction import Prediction
@@ -93,11 +94,16 @@ class SensitivitySampler:
     limits : Limits, optional
         Most that few examples, one cluster or one source can take of the scores, for examples that nobody
         vouches for. Not with epsilon, whose bound holds for every example.
+    min_group_rate : float, optional
+        Expected share of the examples of every group that is drawn at least, 0 < min_group_rate <= 1, as far
+        as the size allows, see `with_fair_shares`. Up to ``floor * rate`` the floor gives it already. Not
+        with epsilon.
 
     Raises
     ------
     ValueError
-        When an argument is out of its range, not exactly one budget is given, or epsilon has limits.
+        When an argument is out of its range, not exactly one budget is given, or epsilon has limits or
+        groups.
 
     References
     ----------
@@ -120,6 +126,7 @@ class SensitivitySampler:
     design: str = "pivotal"
     probes: int = 9
     limits: Limits | None = None
+    min_group_rate: float | None = None
 
     def __post_init__(self) -> None:
         _check_settings(self)
@@ -137,6 +144,8 @@ class SensitivitySampler:
         clusters: Clusters,
         sources: Int | None = None,
         predicted: Prediction | None = None,
+        *,
+        groups: Int | None = None,
     ) -> Float:
         """The sampling probability p of every example of the window; sums to 1.
 
@@ -151,6 +160,8 @@ class SensitivitySampler:
         predicted : Prediction, optional
             What a surrogate predicts of their losses: two more scores, mixed by its shares. Wrong in any way,
             it costs no more than the floor allows.
+        groups : (n,) int64, optional
+            Which group each example belongs to, counted from 0, for `min_group_rate`.
 
         Returns
         -------
@@ -159,10 +170,11 @@ class SensitivitySampler:
         Raises
         ------
         ValueError
-            When a label points to no center, a distance is negative or not finite, a source is negative, the
-            prediction is of other examples, or the budget is epsilon, whose bound is about the other scores.
+            When a label points to no center, a distance is negative or not finite, a source or group is
+            negative, the prediction is of other examples, or the budget is epsilon, whose bound is about the
+            other scores.
         """
-        return self._limited(assignment, clusters, sources, predicted)[0]
+        return self._fair(self._limited(assignment, clusters, sources, predicted)[0], groups)
 
     def sample(
         self,
@@ -171,12 +183,14 @@ class SensitivitySampler:
         rng: np.random.Generator,
         sources: Int | None = None,
         predicted: Prediction | None = None,
+        *,
+        groups: Int | None = None,
     ) -> Sample:
         """Draw the weighted sample of one window.
 
         Parameters
         ----------
-        assignment, clusters, sources, predicted
+        assignment, clusters, sources, predicted, groups
             As in `probabilities`.
         rng : numpy.random.Generator
             A stream of the draw alone. Shared with the adaptation of the centers, the draw is biased.
@@ -187,6 +201,7 @@ class SensitivitySampler:
             As `probabilities`.
         """
         p, largest = self._limited(assignment, clusters, sources, predicted)
+        p = self._fair(p, groups)
         s = self.expected_size(len(p))
         order = None if self.design == "iid" else self._order(assignment, clusters, predicted, p)
         indices, weights, probabilities = draw(p, s, self.design, order, rng)
@@ -211,10 +226,18 @@ class SensitivitySampler:
         free = self._mixed([normalised(score) for score in scores], shares)
         if self.limits is None:
             return free, Shares()
-        _check_sources(sources, n)
+        if sources is not None:
+            _check_numbers(sources, n, "sources")
         scores, _ = _joined(self._cluster_scores(assignment, clusters, self.limits.cut), predicted)
         held = [self.limits.hold(score, labels, sources, floor=self.floor) for score in scores]
         return self._mixed(held, shares), self.limits.largest(free, labels, sources)
+
+    def _fair(self, p: Float, groups: Int | None) -> Float:
+        if self.min_group_rate is None or groups is None:
+            return p
+        _check_numbers(groups, len(p), "groups")
+        s, repeats = self.expected_size(len(p)), self.design == "iid"
+        return with_fair_shares(p, s, groups, self.min_group_rate, floor=self.floor, repeats=repeats)
 
     def _cluster_scores(self, assignment: Assignment, clusters: Clusters, *cut: Cut) -> list[Float]:
         return cluster_scores(assignment, clusters, *cut, z=self.z, probes=self.probes)
@@ -269,9 +292,9 @@ def _check_assignment(labels: Int, distances: Float, clusters: Clusters) -> None
         raise ValueError(f"assignment: row {np.argmax(bad)} has distance {distances[bad][0]}")
 
 
-def _check_sources(sources: Int | None, n: int) -> None:
-    if sources is not None and (sources.shape != (n,) or (sources < 0).any()):
-        raise ValueError(f"sources: expected {n} numbers of 0 or more, one for each example")
+def _check_numbers(numbers: Int, n: int, name: str) -> None:
+    if numbers.shape != (n,) or (numbers < 0).any():
+        raise ValueError(f"{name}: expected {n} numbers of 0 or more, one for each example")
 
 
 def _check_settings(sampler: SensitivitySampler) -> None:
@@ -290,7 +313,13 @@ def _check_settings(sampler: SensitivitySampler) -> None:
         raise ValueError(f"probes: expected at least 1 query a cluster, got {sampler.probes}")
     if sampler.design not in DESIGNS:
         raise ValueError(f"design: expected one of {', '.join(DESIGNS)}, got {sampler.design!r}")
+    if sampler.min_group_rate is not None and not 0 < sampler.min_group_rate <= 1:
+        raise ValueError(
+            f"min_group_rate: expected a share above 0 and at most 1, got {sampler.min_group_rate}"
+        )
     if sampler.epsilon is not None:
+        if sampler.min_group_rate is not None:
+            raise ValueError("min_group_rate: the bound by epsilon holds for all examples alike; give a rate")
         if sampler.limits is not None:
             raise ValueError(
                 "limits: the bound by epsilon holds for every example; give a rate or a size instead"

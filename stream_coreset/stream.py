@@ -121,13 +121,16 @@ class WindowSampler:
         rng: np.random.Generator,
         sources: Ids | None = None,
         predicted: Prediction | None = None,
+        *,
+        groups: Ids | None = None,
     ) -> Sample:
         """Draw the sample of an adapted window; `rng` is a stream of this draw alone.
 
         `sources` (n,) say where each example comes from, counted from 0, for the limit of a source;
-        `predicted` what a surrogate says of their losses.
+        `predicted` what a surrogate says of their losses; `groups` (n,) which group each belongs to, for its
+        minimum rate.
         """
-        return self.sampler.sample(window.assignment, window.clusters, rng, sources, predicted)
+        return self.sampler.sample(window.assignment, window.clusters, rng, sources, predicted, groups=groups)
 
 
 class ClusterModel:

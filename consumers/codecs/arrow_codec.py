@@ -25,6 +25,7 @@ from consumers.codecs.examples import (
     Rows,
     SampleColumns,
 )
+from consumers.codecs.groups import column_numbers
 from consumers.codecs.vectors import Vectors, check_vector_type, read_vectors
 from consumers.codecs.wire import (
     ExampleError,
@@ -55,7 +56,7 @@ class ArrowCodec:
     Parameters
     ----------
     settings : Input
-        Name of the column, dimension, size limit, whether weights are chained.
+        Names of the columns, dimension, size limit, whether weights are chained.
     """
 
     def __init__(self, settings: Input) -> None:
@@ -131,9 +132,9 @@ class ArrowCodec:
         if errors and len(errors) * (table.schema.serialize().size + 2048) > MAX_DEAD_BYTES:
             raise ExampleError("TooManyBadRows", f"{len(errors)} of {len(table)} rows cannot be used")
         kept = slice(None) if usable.all() else usable
-        return Decoded(
-            record, len(table), found.values[kept], found.rows[kept], weights[kept], errors, content
-        )
+        rows, name = found.rows[kept], self._settings.group
+        groups = None if name is None else column_numbers(table, name)[rows]
+        return Decoded(record, len(table), found.values[kept], rows, weights[kept], errors, groups, content)
 
     def _open(self, value: bytes) -> pa.Table:
         """Return the table of a message whose embedding column has the right type."""

@@ -57,6 +57,8 @@ class Decoded:
         What the example already weighed in its input: 1 unless `chain` found a weight.
     errors : tuple of RowError
         One for each row that cannot be used.
+    groups : (v,) int64 or None
+        Of each usable row, what stands for its value of `input.group`; None where no groups are asked for.
     content : object
         What the codec needs again for emission; None where nothing is.
     """
@@ -67,6 +69,7 @@ class Decoded:
     valid_rows: NDArray[np.int64]
     weights: NDArray[np.float64]
     errors: tuple[RowError, ...] = ()
+    groups: NDArray[np.int64] | None = None
     content: Any = None
 
 

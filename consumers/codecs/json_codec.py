@@ -17,6 +17,7 @@ from consumers.codecs.examples import (
     Rows,
     SampleColumns,
 )
+from consumers.codecs.groups import number_of
 from consumers.codecs.wire import (
     MAX_SQUARED_NORM,
     ExampleError,
@@ -47,7 +48,7 @@ class JsonCodec:
     Parameters
     ----------
     settings : Input
-        Name of the field, dimension, size limit, whether weights are chained.
+        Names of the fields, dimension, size limit, whether weights are chained.
     """
 
     def __init__(self, settings: Input) -> None:
@@ -56,12 +57,15 @@ class JsonCodec:
     def decode(self, record: InputRecord) -> Decoded:
         """See `Codec`."""
         try:
-            vector = self._vector(check_message(record, self._settings))
+            example = _object(check_message(record, self._settings))
+            vector = self._vector(example)
             check_output(_largest(record), self._settings)
             weight = chained_weight(record.headers) if self._settings.chain else 1.0
         except ExampleError as error:
             return dead(record, self._settings.dimension, error)
-        return Decoded(record, 1, vector[None, :], _ONE_ROW, np.full(1, weight))
+        name = self._settings.group
+        groups = None if name is None else np.full(1, number_of(example.get(name)), np.int64)
+        return Decoded(record, 1, vector[None, :], _ONE_ROW, np.full(1, weight), groups=groups)
 
     def largest_output(self, decoded: Decoded, max_bytes: int) -> OutputBound:
         """See `Codec`."""
@@ -85,7 +89,7 @@ class JsonCodec:
     def embedding(self, example: bytes) -> NDArray[np.float32] | None:
         """See `Codec`."""
         try:
-            return self._vector(example)
+            return self._vector(_object(example))
         except ExampleError:
             return None
 
@@ -102,10 +106,10 @@ class JsonCodec:
         """See `Codec`."""
         return message_digest(decoded.record, decoded.record.value or b"")
 
-    def _vector(self, value: bytes) -> NDArray[np.float32]:
+    def _vector(self, example: dict[str, Any]) -> NDArray[np.float32]:
         """Return the embedding (d,); ExampleError says what is wrong with it."""
         name, dimension = self._settings.embedding, self._settings.dimension
-        values = _object(value).get(name)
+        values = example.get(name)
         if values is None:
             raise ExampleError("NoEmbedding", f"no field {name!r}")
         if not isinstance(values, list) or not set(map(type, values)) <= {float, int}:

@@ -51,6 +51,12 @@ class Sampling(Section):
     max_source_share: float = Field(
         default=0.5, gt=0, le=1, description="most that one partition can take, or its share of the examples"
     )
+    min_group_rate: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="with input.group: share of the examples of each of its values that is kept at least",
+    )
     seed: SecretStr | None = Field(
         default=None, description="secret seed of the draws; made up at start when unset"
     )

@@ -22,6 +22,11 @@ class Input(Section):
         default="embedding", min_length=1, description="the field or column with the vector"
     )
     dimension: int = Field(ge=1, le=65_536, description="the length of the vector")
+    group: str | None = Field(
+        default=None,
+        min_length=1,
+        description="the field or column whose values have fair shares, see sampling.min_group_rate",
+    )
     max_message_bytes: Whole = Field(
         default=1_000_000, ge=1_000, description="a larger message is dead-lettered before the draw"
     )

@@ -21,7 +21,7 @@ LIMIT = Input(dimension=DIMENSION).max_message_bytes + HEADERS_ROOM
 
 
 def _codec(**how: Any) -> Codec:
-    return codec_for(Input(dimension=DIMENSION, **how))
+    return codec_for(Input(dimension=DIMENSION, group="kind", **how))
 
 
 JSON, CHAINED_JSON = _codec(), _codec(chain=True)

@@ -1,0 +1,42 @@
+"""What examples have fair shares by: the values of one field or column, as numbers."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+__all__ = ["column_numbers", "number_of"]
+
+
+def number_of(value: object) -> int:
+    """64 bits that stand for a text, a number or a truth value; what is none of these is all one group.
+
+    Many values may come from strangers: nothing is kept of them.
+
+    >>> number_of("eu") == number_of("eu"), number_of("1") == number_of(1), number_of(None) == number_of([])
+    (True, False, True)
+    """
+    known = isinstance(value, str | bytes | int | float)
+    text = f"{type(value).__name__}:{value!r}" if known else ""
+    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big", signed=True)
+
+
+def column_numbers(table: pa.Table, name: str) -> NDArray[np.int64]:
+    """`number_of` every row's value (n,) in the column `name`; without such a column, of nothing."""
+    numbers = np.full(len(table), number_of(None), np.int64)
+    if table.column_names.count(name) != 1:
+        return numbers
+    column = table.column(name).combine_chunks()
+    if not pa.types.is_dictionary(column.type):
+        try:
+            column = pc.dictionary_encode(column)
+        except pa.ArrowNotImplementedError:  # lists and the like
+            return numbers
+    of_values = [number_of(value) for value in column.dictionary.to_pylist()]
+    codes = column.indices.fill_null(len(of_values)).to_numpy(zero_copy_only=False)
+    found: NDArray[np.int64] = np.array([*of_values, number_of(None)], np.int64)[codes]
+    return found

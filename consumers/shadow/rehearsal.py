@@ -1,0 +1,109 @@
+"""A sampler and a clusterer of the service in one process: what one writes the other reads, nobody else."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from consumers.clusterer import ClustererTransform
+from consumers.codecs.examples import Decoded
+from consumers.feedback import ReturnedLosses
+from consumers.metrics import ClustererMetrics, SamplerMetrics
+from consumers.records import ClustersAssembler, Publication
+from consumers.refresher import LossEndpoint, Refresher
+from consumers.sampler import DrawnWindow, SamplerTransform
+from consumers.settings import Settings
+from consumers.transform import InputRecord, Output, Unit
+from stream_coreset.window import Window
+
+__all__ = ["Rehearsal"]
+
+_AT_ONCE, _ANY_RATE = 1e-9, 1e12
+_LOOK_SECONDS = 0.01
+
+
+class Rehearsal:
+    """The transforms of both roles, in lockstep: every window is merged, asked about and published at once.
+
+    So what is learned does not depend on how fast the stream is read. The budget of losses of one refresh
+    is that of a window here.
+
+    Parameters
+    ----------
+    settings : Settings
+        Of the deployment that is rehearsed.
+    endpoint : LossEndpoint, optional
+        Who is asked for the losses of centers.
+    returned : ReturnedLosses
+        Losses that come back.
+    on_draw : callable
+        Told each window that was drawn from.
+    stop : threading.Event
+        Ends the waiting for the endpoint.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        endpoint: LossEndpoint | None,
+        returned: ReturnedLosses,
+        on_draw: Callable[[Window[Decoded], DrawnWindow], None],
+        stop: threading.Event,
+    ) -> None:
+        settings = _in_lockstep(settings)
+        self._statistics, self._clusters = settings.topic("statistics"), settings.topic("clusters")
+        self._refresher = None if endpoint is None else Refresher(endpoint)
+        self._stop = stop
+        self._publication: Publication | None = None
+        self._assembler = ClustersAssembler(settings.input.dimension)
+        self._sampler = SamplerTransform(settings, lambda: self._publication, SamplerMetrics(), on_draw)
+        self._clusterer = ClustererTransform(
+            settings, lambda: None, ClustererMetrics(), self._refresher, returned
+        )
+        self._clusterer.reset([(self._statistics, 0)])
+        self._written = 0
+
+    @property
+    def publication(self) -> Publication | None:
+        """The newest version of the clusters."""
+        return self._publication
+
+    def take(self, records: Sequence[InputRecord], now: float) -> None:
+        """Take messages of the stream, and do with every window that closes what the service does."""
+        for window in self._sampler.cut(records, now):
+            self._read(self._sampler.apply(window))
+            while self._refresher is not None and not (self._refresher.idle or self._stop.is_set()):
+                self._stop.wait(_LOOK_SECONDS)
+            self._merge([])
+
+    def _read(self, unit: Unit) -> None:
+        """What a sampler writes: the clusterer reads the statistics, nobody the rest."""
+        unit.on_commit()
+        self._merge([self._record(one) for one in unit.outputs if one.topic == self._statistics])
+
+    def _record(self, output: Output) -> InputRecord:
+        self._written += 1
+        return InputRecord(output.topic, 0, self._written - 1, output.key, output.value)
+
+    def _merge(self, records: Sequence[InputRecord]) -> None:
+        for merge in self._clusterer.cut(records, time.monotonic()):
+            unit = self._clusterer.apply(merge)
+            unit.on_commit()
+            for output in unit.outputs:
+                if output.topic == self._clusters:
+                    self._publication = self._assembler.feed(output.key, output.value) or self._publication
+
+
+def _in_lockstep(settings: Settings) -> Settings:
+    cadences = {
+        "clustering": {
+            "flush_seconds": _AT_ONCE,
+            "publish_seconds": _AT_ONCE,
+            "publish_bytes_per_second": _ANY_RATE,
+        },
+        "endpoint": {"refresh_seconds": _AT_ONCE},
+        "learning": {"refit_seconds": _AT_ONCE},
+    }
+    sections = {name: getattr(settings, name).model_copy(update=how) for name, how in cadences.items()}
+    return settings.model_copy(update=sections)
