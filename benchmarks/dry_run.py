@@ -1,8 +1,8 @@
 """How true the dry run (`stream-coreset sampler --shadow`) is: what it says beside what the samples then did.
 
 On each stream a dry run goes on until the losses of its uniform examples are known; they are told by a
-function, as a model would. What is true is computed from all losses of the windows it judged by: the exact variance of
-each window's own draw, relative to that of uniform sampling.
+function, as a model would. What is true is computed from all losses of the windows it judged by: the exact
+variance of the draw of each window, relative to that of uniform sampling.
 """
 
 from __future__ import annotations

@@ -48,6 +48,10 @@ class DrawnWindow:
     sample: Sample
     predicted: Prediction | None = None
 
+    def bound(self, sampler: SensitivitySampler) -> float | None:
+        """The paper's bound on the error of the estimated total."""
+        return sampler.error_bound(self.adapted.assignment, self.adapted.clusters, self.sample.scores)
+
     def anticipated_error(self, design: str) -> float | None:
         """The standard error that the surrogate promises; None without one."""
         if self.predicted is None:
@@ -221,6 +225,7 @@ class SamplerTransform:
             surrogate_digest=None if drawn is None or drawn.predicted is None else self._predictor.digest,
             weight_sum=0.0 if drawn is None else float(drawn.sample.weights.sum()),
             anticipated_se=None if drawn is None else drawn.anticipated_error(self._settings.sampling.design),
+            bound=None if drawn is None else drawn.bound(self._sampler),
             cost=0.0 if drawn is None else drawn.adapted.cost,
             closed_ms=time.time_ns() // 1_000_000,
             drifts=self._drifts,

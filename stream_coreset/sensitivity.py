@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_coreset.clusters import Clusters
-from stream_coreset.estimates import size_for
+from stream_coreset.estimates import error_bound, size_for
 from stream_coreset.fair_shares import with_fair_shares
 from stream_coreset.kmeans import Assignment
 from stream_coreset.limits import Limits, Shares, normalised
@@ -206,6 +206,40 @@ class SensitivitySampler:
         order = None if self.design == "iid" else self._order(assignment, clusters, predicted, p)
         indices, weights, probabilities = draw(p, s, self.design, order, rng)
         return Sample(indices, weights, probabilities, s, p, largest, order)
+
+    def error_bound(self, assignment: Assignment, clusters: Clusters, p: Float) -> float | None:
+        """The paper's bound on the absolute error of the estimated total, known before the draw.
+
+        It fails with probability at most `delta`, whatever p: it rests on what limits, predictions and fair
+        shares leave of the paper's own probabilities. It holds for losses that vary no more inside a cluster
+        than its center loss and Hölder constant say; those are estimated, so it is no guarantee. A bound,
+        usually far above the error.
+
+        Parameters
+        ----------
+        assignment, clusters
+            As in `probabilities`.
+        p : (n,) float64
+            Of the draw (`Sample.scores`).
+
+        Returns
+        -------
+        float or None
+            None where no loss is known.
+
+        References
+        ----------
+        Axiotis et al. 2024, section 3, theorem 1; Brändén, Jonasson 2012: what ordered pivotal sampling draws
+        is negatively associated, so that sums concentrate as well as those of independent draws.
+        """
+        labels, _ = _columns(assignment)
+        s = self.expected_size(len(labels))
+        if not (np.isfinite(clusters.losses).any() and len(labels) and s > 0):
+            return None
+        proxies = self._cluster_scores(assignment, clusters)[0]
+        total, scored = float(proxies.sum()), proxies > 0
+        share = float((p[scored] * total / proxies[scored]).min(initial=1.0))
+        return error_bound(total, s, self.delta, share) if share > 0 and total < math.inf else None
 
     def _limited(
         self,

@@ -109,10 +109,10 @@ class Desk:
             log.warning("a record left out", topic=record.topic, offset=record.offset, reason=reason)
 
     def _show(self, last: EstimateRecord) -> None:
-        total, error, ratio = last.total, last.standard_error, last.uniform_ratio
         each = max(1, last.valid)
-        self._metrics.estimate(
-            math.nan if total is None else total / each,
-            math.nan if error is None else error / each,
-            math.nan if ratio is None else ratio,
+        mean, error, bound = (
+            math.nan if value is None else value / each
+            for value in (last.total, last.standard_error, last.bound)
         )
+        ratio = math.nan if last.uniform_ratio is None else last.uniform_ratio
+        self._metrics.estimate(mean, error, bound, ratio)

@@ -120,10 +120,7 @@ def _with_ratio(record: EstimateRecord, pool: EstimatePool) -> EstimateRecord:
 
 
 def _record(entry: LedgerEntry, version: str | None, *, missing: int, now_ms: int) -> EstimateRecord:
-    """What the ledger says of the window, and no estimate.
-
-    The bound needs the sum of the scores over the window, which is not in the ledger.
-    """
+    """What the ledger says of the window, and no estimate."""
     return EstimateRecord(
         window=entry.window,
         model_version=version,
@@ -138,7 +135,7 @@ def _record(entry: LedgerEntry, version: str | None, *, missing: int, now_ms: in
         uniform_ratio=None,
         uniform_ratio_se=None,
         anticipated_se=entry.anticipated_se,
-        bound=None,
+        bound=entry.bound,
         estimated_ms=now_ms,
     )
 

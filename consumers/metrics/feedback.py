@@ -31,16 +31,18 @@ class FeedbackMetrics(Registered):
         self.estimated = self._counter("windows_estimated", "Windows whose total loss was estimated")
         self.given_up = self._counter("windows_given_up", "Windows whose losses did not come back in time")
 
-        # Of the window estimated last, an example: mean loss, its standard error; NaN until there is one.
+        # Of the window estimated last, an example: mean loss, its standard error, the paper's bound on its
+        # error; NaN until there is one.
         self.mean_loss = self._gauge("estimated_mean_loss", "Estimated mean loss of the last window")
         self.standard_error = self._gauge("estimated_mean_loss_standard_error", "Its standard error")
+        self.bound = self._gauge("estimated_mean_loss_error_bound", "The paper's bound on its error")
 
         # Variance relative to uniform sampling of the same size, over up to 20 windows; above 1 it is worse.
         self.uniform_ratio = self._gauge("variance_to_uniform_ratio", "Our variance to that of uniform")
 
         # The floor eta in force: raised while uniform sampling is measured to be better.
         self.floor = self._gauge("floor_in_force", "Share of the probability that is spread evenly")
-        for gauge in (self.mean_loss, self.standard_error, self.uniform_ratio):
+        for gauge in (self.mean_loss, self.standard_error, self.bound, self.uniform_ratio):
             gauge.set(math.nan)
 
     def came_back(self, known: bool) -> None:
@@ -51,10 +53,11 @@ class FeedbackMetrics(Registered):
         """Count losses that are not used."""
         self.refused.labels(reason).inc(losses)
 
-    def estimate(self, mean: float, standard_error: float, uniform_ratio: float) -> None:
+    def estimate(self, mean: float, standard_error: float, bound: float, uniform_ratio: float) -> None:
         """Take note of the newest estimate, an example; NaN is not known."""
         self.mean_loss.set(mean)
         self.standard_error.set(standard_error)
+        self.bound.set(bound)
         self.uniform_ratio.set(uniform_ratio)
 
     def committed(self, estimated: int, given_up: int) -> None:

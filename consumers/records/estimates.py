@@ -44,7 +44,7 @@ class EstimateRecord:
     anticipated_se : float or None
         What was expected before the draw.
     bound : float or None
-        The paper's bound on the absolute error; None where the window does not say what it takes.
+        The paper's bound on the absolute error, as in the ledger.
     estimated_ms : int
         When, in milliseconds since 1970.
 

@@ -60,6 +60,9 @@ class LedgerEntry:
     weight_sum : float
         Sum of the weights of this draw.
     anticipated_se : float or None
+        Standard error of the estimated total that the surrogate promised before the draw.
+    bound : float or None
+        The paper's bound on its absolute error, see `SensitivitySampler.error_bound`.
     cost : float
         Clustering cost of the window, the sum of squared distances.
     drifts : int
@@ -98,6 +101,7 @@ class LedgerEntry:
     cost: Finite
     closed_ms: Count
     drifts: Count = 0
+    bound: Finite | None = None
     format: Literal[1] = 1
 
     @property

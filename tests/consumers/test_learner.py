@@ -73,6 +73,8 @@ def test_a_surrogate_is_learned_published_and_used(loop: Loop) -> None:
     assert last.anticipated_se > 0
     assert loop.ledger()[0].surrogate_digest is None
     assert loop.ledger()[0].anticipated_se is None
+    assert loop.ledger()[0].bound is None
+    assert last.bound > last.anticipated_se
     assert loop.clusterer_metrics.labels._value.get() > 20
     assert loop.sampler_metrics.predicted_part._value.get() == 1.0
 

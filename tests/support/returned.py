@@ -37,7 +37,7 @@ class Window:
             emitted=len(draws), emitted_digest=emitted_digest(draw.source for draw in self.draws),
             s=sum(pi for _, pi in draws) if s is None else s, design=design, rate=None, eta=0.2,
             clusters_version=1, clusters_digest="0" * 64, surrogate_digest=None, weight_sum=1.0,
-            anticipated_se=7.0, cost=0.0, closed_ms=closed_ms,
+            anticipated_se=7.0, bound=99.0, cost=0.0, closed_ms=closed_ms,
         )  # fmt: skip
 
     def report(self, source: str, loss: float | None, version: str = "m1") -> FeedbackRecord:

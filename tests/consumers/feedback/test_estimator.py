@@ -66,6 +66,7 @@ def test_errors_are_those_of_the_pool(design: str) -> None:
         assert (record.low, record.high) == pytest.approx(pool.interval(record.total, N, SIZE))
     assert record.uniform_ratio == pytest.approx(math.exp(pool.log_ratio()[0]))
     assert record.anticipated_se == one.entry.anticipated_se
+    assert record.bound == one.entry.bound
 
 
 def test_intervals_cover_the_truth_and_the_ratio_is_that_of_uniform() -> None:

@@ -235,6 +235,8 @@ def test_the_metrics_show_the_last_estimate() -> None:
     last = list(estimates(it.returned.estimates()).values())[-1]
     assert it.value("estimated_mean_loss") == pytest.approx(last.total / last.valid)
     assert it.value("estimated_mean_loss_standard_error") == pytest.approx(last.standard_error / last.valid)
+    assert last.bound is None  # no loss was known when it was drawn
+    assert math.isnan(it.value("estimated_mean_loss_error_bound"))
     assert it.value("losses_returned_total") == len(it.draws)
 
 

@@ -76,7 +76,7 @@ def test_a_ledger_entry_has_exactly_the_documented_fields() -> None:
     assert list(found) == [
         "window", "ranges", "valid", "dead", "emitted", "emitted_digest", "s", "design", "rate", "eta",
         "clusters_version", "clusters_digest", "surrogate_digest", "weight_sum", "anticipated_se", "cost",
-        "closed_ms", "drifts", "format",
+        "closed_ms", "drifts", "bound", "format",
     ]  # fmt: skip
     assert found["ranges"][0] == {"topic": "examples", "partition": 0, "start": 5, "end": 9}
     assert ENTRY.key == b"examples/0/5"
