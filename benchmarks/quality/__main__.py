@@ -3,7 +3,8 @@
 Everything is exact but the clustering and the probes: variances by formula, relative to that of a uniform
 sample without replacement of the same size, over several clusterings. k = 64 below 6,000 examples and 128
 from there on, 9 probes a cluster; the number of losses asked is in every row. On streams, 96 losses are asked
-before each draw, and the losses of what was drawn come back. Last, models are trained on the samples.
+before each draw, and the losses of what was drawn come back. Models are trained on the samples. Then what the
+rest leans on: clustering cost, inclusion counts and bias of many draws, intervals, and what it costs in time.
 
 apricot and coreax are in the extra `peers`; without it their columns are left out.
 """
@@ -15,6 +16,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from benchmarks.quality.active import ACTIVE, active_scores
+from benchmarks.quality.clustering import DRIFTING, clustering_goals, clustering_table, show_clustering
+from benchmarks.quality.cost import cost_goals, cost_of_a_window, show_cost
+from benchmarks.quality.coverage import coverage_goals, coverage_table, show_coverage
 from benchmarks.quality.methods import COLUMNS, EQUAL, OURS, PAPER, RATES, measure
 from benchmarks.quality.peers import measure_peers
 from benchmarks.quality.sets import SEVEN
@@ -22,16 +27,21 @@ from benchmarks.quality.stream_table import show_streams, stream_goals, stream_t
 from benchmarks.quality.streams import STREAMS
 from benchmarks.quality.table import Cell, cells, geometric, show
 from benchmarks.quality.training import TASKS
-from benchmarks.quality.training_table import show_training, training_table
+from benchmarks.quality.training_table import show_training, training_rows, training_table
+from benchmarks.quality.validity import DRAWS, show_validity, validity_goals, validity_table
 from benchmarks.report import Goal, arguments, publish
 
 Table = dict[str, dict[str, Cell]]
 
 CLUSTERINGS, QUICK_CLUSTERINGS = 20, 2
 WINDOWS, QUICK_WINDOWS = (8192, 16), (4096, 6)  # their size, how many
-QUICK_STREAMS = ("drifting and abrupt",)
+QUICK_STREAMS = (DRIFTING,)
+MANY_WINDOWS, QUICK_MANY = (2048, 40), (1024, 24)  # more than an interval pools
+ACTIVE_SHARE = 5  # seeds of training for each one of active learning, whose networks take longer
+QUICK_DRAWS = 500
 SEEDS, QUICK_SEEDS = 100, 3
 PEER_SEEDS = 5
+QUICK_SETS = ("digits",)
 QUICK_TASKS = tuple(TASKS)[:1]
 
 
@@ -54,15 +64,44 @@ def main() -> None:
     show_streams(rows)
     seeds = given.seeds or (QUICK_SEEDS if given.quick else SEEDS)
     trained, trained_goals = training_table(seeds, QUICK_TASKS if given.quick else TASKS)
+    if not given.quick:
+        trained += training_rows(ACTIVE, active_scores(max(2, seeds // ACTIVE_SHARE)))
     show_training(trained)
+    foundations, foundation_goals = measure_foundations(quick=given.quick)
     result = {
         "clusterings": clusterings,
         "rates": RATES,
         "sets": _plain(table),
         "streams": [asdict(row) for row in rows],
         "training": [asdict(row) for row in trained],
+        **foundations,
     }
-    publish(result, [*goals(table), *stream_goals(rows), *trained_goals], given.json)
+    publish(result, [*goals(table), *stream_goals(rows), *trained_goals, *foundation_goals], given.json)
+
+
+def measure_foundations(*, quick: bool) -> tuple[dict[str, Any], list[Goal]]:
+    """What the figures lean on: clusters, weights, intervals, time."""
+    streams = QUICK_STREAMS if quick else tuple(STREAMS)
+    clustered = clustering_table(*(QUICK_WINDOWS if quick else WINDOWS), streams)
+    show_clustering(clustered)
+    valid = validity_table(QUICK_DRAWS, QUICK_SETS) if quick else validity_table(DRAWS)
+    show_validity(valid)
+    covered = coverage_table(*(QUICK_MANY if quick else MANY_WINDOWS), streams)
+    show_coverage(covered)
+    seconds = cost_of_a_window(3 if quick else 9)
+    show_cost(seconds)
+    found = {
+        "clustering": [asdict(row) for row in clustered],
+        "validity": [asdict(row) for row in valid],
+        "coverage": [asdict(row) for row in covered],
+        "seconds of a window": seconds,
+    }
+    return found, [
+        *clustering_goals(clustered),
+        *validity_goals(valid),
+        *coverage_goals(covered),
+        *cost_goals(seconds),
+    ]
 
 
 def batch_table(clusterings: int, columns: tuple[str, ...] = COLUMNS, *, libraries: bool = True) -> Table:

@@ -17,6 +17,7 @@ from stream_coreset.labels import LabelBuffer
 from stream_coreset.prediction import Prediction
 from stream_coreset.sampling import draw
 from stream_coreset.scores import known_spreads
+from stream_coreset.sensitivity import Sample
 from stream_coreset.stream import AdaptedWindow, ClusterModel, WindowSampler
 from stream_coreset.surrogate import LabelledExamples, Surrogate, features
 
@@ -29,12 +30,22 @@ N_CLUSTERS = 64
 HALF_LIFE = 4.0  # windows
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Step:
-    """One window: variances relative to uniform of the same size, of ours and of uniform at s + queries."""
+    """One window.
+
+    Attributes
+    ----------
+    ours, more : float
+        Variances relative to uniform of the same size, of ours and of uniform at s + queries.
+    losses : (n,) float64
+    sample : Sample
+    """
 
     ours: float
     more: float
+    losses: NDArray[np.float64]
+    sample: Sample
 
 
 def follow(
@@ -75,7 +86,8 @@ class _Follower:
         assert sample.order is not None
         uniform = uniform_variance(data.losses, s)
         ours = pivotal_variance(data.losses, sample.scores, s, sample.order)
-        return Step(ours / uniform, uniform_variance(data.losses, min(s + QUERIES, n)) / uniform)
+        more = uniform_variance(data.losses, min(s + QUERIES, n)) / uniform
+        return Step(ours / uniform, more, data.losses, sample)
 
     def _described(self, window: AdaptedWindow, number: int) -> tuple[Clusters, LabelledExamples]:
         return self.buffer.describe(_versioned(window.clusters), number)

@@ -23,7 +23,7 @@ from stream_coreset import Coreset, select
 from stream_coreset.kernels import nearest
 from stream_coreset.sampling import draw
 
-__all__ = ["RATES", "TASKS", "UNWEIGHTED", "Pool", "chosen", "gains"]
+__all__ = ["RATES", "TASKS", "UNWEIGHTED", "Pool", "chosen", "gains", "mnist_embedding", "parts"]
 
 RATES = (0.01, 0.02, 0.05, 0.1)
 UNWEIGHTED, LEVERAGE = "ours, weights dropped", "leverage scores"
@@ -55,20 +55,20 @@ class Pool:
 def mnist(seed: int) -> Pool:
     """Accuracy on 1,000 images of MNIST-5000; logistic regression on raw images, 300 of them so far."""
     images, labels = mnist_images()
-    few, test, rest = _parts(len(images), seed, 300, 1000, 3700)
+    few, test, rest = parts(len(images), seed, 300, 1000, 3700)
     losses = log_losses(_logistic(images[few], labels[few], 0.1), images[rest], labels[rest])
 
     def score(rows: Int, weights: Floats) -> float:
         model = _logistic(images[rest[rows]], labels[rest[rows]], 0.1, weights)
         return float(model.score(images[test], labels[test]))
 
-    return Pool(_mnist_embedding()[rest], losses, score)
+    return Pool(mnist_embedding()[rest], losses, score)
 
 
 def shuttle(seed: int) -> Pool:
     """Balanced accuracy on 9,000 readings of the space shuttle; logistic regression, 400 readings so far."""
     X, labels = shuttle_features()
-    few, test, rest = _parts(len(X), seed, 400, 9000, 20_000)
+    few, test, rest = parts(len(X), seed, 400, 9000, 20_000)
     losses = log_losses(_logistic(X[few], labels[few], 1.0), X[rest], labels[rest])
 
     def score(rows: Int, weights: Floats) -> float:
@@ -83,7 +83,7 @@ def shuttle(seed: int) -> Pool:
 def late_flights(seed: int) -> Pool:
     """Area under the curve on 10,000 flights, late by over 30 minutes or not; 2,000 of them so far."""
     X, delays = flight_features()
-    few, test, rest = _parts(len(X), seed, 2000, 10_000, 20_000)
+    few, test, rest = parts(len(X), seed, 2000, 10_000, 20_000)
     late = delays > 30
     losses = log_losses(_logistic(X[few], late[few], 1.0), X[rest], late[rest])
 
@@ -97,7 +97,7 @@ def late_flights(seed: int) -> Pool:
 def delays_of_flights(seed: int) -> Pool:
     """Minus the excess of squared error over that of a regression on all 20,000 flights, as a share of it."""
     X, delays = flight_features()
-    few, rest = _parts(len(X), seed, 2000, 20_000)
+    few, rest = parts(len(X), seed, 2000, 20_000)
     losses = (Ridge().fit(X[few], delays[few]).predict(X[rest]) - delays[rest]) ** 2
 
     def error(rows: Int, weights: Floats) -> float:
@@ -159,11 +159,11 @@ def _selected(pool: Pool, seed: int, **how: object) -> Coreset:
 
 
 @cache
-def _mnist_embedding() -> NDArray[np.float32]:
+def mnist_embedding() -> NDArray[np.float32]:
     return PCA(40, random_state=0).fit_transform(mnist_images()[0]).astype(np.float32)
 
 
-def _parts(n: int, seed: int, *sizes: int) -> list[Int]:
+def parts(n: int, seed: int, *sizes: int) -> list[Int]:
     """Disjoint random rows of these sizes."""
     rows = np.random.default_rng([seed, 0]).permutation(n)
     return np.split(rows[: sum(sizes)], np.cumsum(sizes)[:-1])

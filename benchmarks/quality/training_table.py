@@ -13,7 +13,7 @@ from benchmarks.quality.table import ONE_SIDED_95
 from benchmarks.quality.training import RATES, TASKS, gains
 from benchmarks.report import Goal
 
-__all__ = ["TrainingRow", "show_training", "training_goals", "training_table"]
+__all__ = ["TrainingRow", "show_training", "training_goals", "training_rows", "training_table"]
 
 Scores = Mapping[str, NDArray[np.float64]]
 
@@ -42,10 +42,27 @@ def training_table(seeds: int, tasks: Iterable[str] = TASKS) -> tuple[list[Train
     goals: list[Goal] = []
     for task in tasks:
         scores = gains(TASKS[task], seeds)
-        rows += _rows(task, scores)
+        rows += training_rows(task, scores)
         goals += training_goals(scores) if task == _MNIST else []
         print(f"{task}: {seeds} seeds", flush=True)
     return rows, goals
+
+
+def training_rows(task: str, scores: Scores) -> list[TrainingRow]:
+    """The rows of one task; `scores` (seeds, rates) of every way to choose."""
+    return [
+        TrainingRow(
+            task,
+            rate,
+            choice,
+            float(values[:, place].mean()),
+            float(values[:, place].std(ddof=1)),
+            *_paired(scores, choice, "uniform", place),
+            len(values),
+        )
+        for place, rate in enumerate(RATES)
+        for choice, values in scores.items()
+    ]
 
 
 def training_goals(scores: Scores) -> list[Goal]:
@@ -68,22 +85,6 @@ def show_training(rows: list[TrainingRow]) -> None:
         if row.choice == "uniform":
             print(f"{row.task}, {row.rate:.0%}")
         print(f"  {row.choice:42}{row.score:8.3f} ±{row.deviation:6.3f}{row.gain:+12.4f} ±{row.error:7.4f}")
-
-
-def _rows(task: str, scores: Scores) -> list[TrainingRow]:
-    return [
-        TrainingRow(
-            task,
-            rate,
-            choice,
-            float(values[:, place].mean()),
-            float(values[:, place].std(ddof=1)),
-            *_paired(scores, choice, "uniform", place),
-            len(values),
-        )
-        for place, rate in enumerate(RATES)
-        for choice, values in scores.items()
-    ]
 
 
 def _paired(scores: Scores, one: str, other: str, place: int) -> tuple[float, float]:
