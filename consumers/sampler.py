@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from consumers.budget import in_force, sensitivity_sampler
 from consumers.codecs import codec_for
 from consumers.codecs.examples import Codec, Decoded
+from consumers.codecs.groups import groups_of
 from consumers.cutter import WindowCutter, largest_coreset_message, ranges
 from consumers.emission import Emitted, columns_of, emit
 from consumers.gatherer import Flush, Gatherer
@@ -171,7 +172,7 @@ class SamplerTransform:
             predicted = self._predictor.predict(X, adapted)
         with self._metrics.stage("draw"):
             rng, sources = self._random("draw", first), _partitions(window.items)
-            sample = self._windows.draw(adapted, rng, sources, predicted, groups=_groups(window.items))
+            sample = self._windows.draw(adapted, rng, sources, predicted, groups=groups_of(window.items))
         drawn = DrawnWindow(adapted, sample, predicted)
         self._on_draw(window, drawn)
         return drawn
@@ -265,12 +266,6 @@ def _partitions(items: Sequence[Decoded]) -> NDArray[np.int64]:
     number = {partition: i for i, partition in enumerate(dict.fromkeys(partitions))}
     rows = [len(item.embeddings) for item in items]
     return np.repeat([number[partition] for partition in partitions], rows).astype(np.int64)
-
-
-def _groups(items: Sequence[Decoded]) -> NDArray[np.int64] | None:
-    """Which group each usable example of a window belongs to, counted from 0; None without groups."""
-    numbers = [item.groups for item in items if item.groups is not None]
-    return np.unique(np.concatenate(numbers), return_inverse=True)[1] if numbers else None
 
 
 def _window_sampler(settings: Settings, sampler: SensitivitySampler) -> WindowSampler:

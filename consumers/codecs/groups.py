@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from hashlib import blake2b
 
 import numpy as np
@@ -9,7 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-__all__ = ["column_numbers", "number_of"]
+from consumers.codecs.examples import Decoded
+
+__all__ = ["column_numbers", "groups_of", "number_of"]
 
 
 def number_of(value: object) -> int:
@@ -23,6 +26,12 @@ def number_of(value: object) -> int:
     known = isinstance(value, str | bytes | int | float)
     text = f"{type(value).__name__}:{value!r}" if known else ""
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big", signed=True)
+
+
+def groups_of(items: Sequence[Decoded]) -> NDArray[np.int64] | None:
+    """The group of each usable example of some messages, counted from 0; None where there are no groups."""
+    numbers = [item.groups for item in items if item.groups is not None]
+    return np.unique(np.concatenate(numbers), return_inverse=True)[1] if numbers else None
 
 
 def column_numbers(table: pa.Table, name: str) -> NDArray[np.int64]:

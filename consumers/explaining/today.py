@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from consumers.budget import sensitivity_sampler
 from consumers.codecs import Decoded, codec_for
+from consumers.codecs.groups import groups_of
 from consumers.reader import read_spans
 from consumers.records import Publication
 from consumers.records.ledger import LedgerEntry
@@ -162,7 +163,8 @@ def example_today(
     assignment = Assignment(labels, np.sqrt(squares))
     predicted = _predicted(settings, publication, entry, X, assignment)
     sampler = replace(sensitivity_sampler(settings), floor=entry.eta, design=entry.design)
-    p = sampler.probabilities(assignment, publication.clusters, window.sources(), predicted)
+    clusters, groups = publication.clusters, groups_of(window.messages)
+    p = sampler.probabilities(assignment, clusters, window.sources(), predicted, groups=groups)
     return replace(
         _row_today(publication, int(labels[place]), now_ms),
         distance=float(assignment.distances[place]),

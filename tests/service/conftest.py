@@ -28,7 +28,7 @@ DEADLINE = 60.0
 
 
 # Users of the secured broker.
-PARTS = ("sampler", "clusterer", "topics", "audit", "explain", "check", "trainer")
+PARTS = ("sampler", "clusterer", "topics", "audit", "explain", "check", "shadow", "trainer")
 
 
 @pytest.fixture(scope="package")

@@ -33,7 +33,9 @@ from consumers.topics import ensure_topics
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]
 
-PARTS: tuple[Part, ...] = ("sampler", "clusterer", "topics", "audit", "explain", "check", "trainer")
+PARTS: tuple[Part, ...] = (
+    "sampler", "clusterer", "topics", "audit", "explain", "check", "shadow", "trainer",
+)  # fmt: skip
 ROLES = {"sampler": run_sampler, "clusterer": run_clusterer}
 DIMENSION = 4
 
