@@ -16,6 +16,7 @@ from kafka import KafkaConsumer, TopicPartition
 from consumers.codecs.examples import Codec, Decoded
 from consumers.emission import place
 from consumers.endpoint import EndpointError
+from consumers.errors import TopicError
 from consumers.feedback.desk import Desk
 from consumers.feedback.follower import OnResults
 from consumers.feedback.results import Label
@@ -217,6 +218,10 @@ class _Reports(Follower):
 
     def _follow(self, consumer: KafkaConsumer) -> None:
         topic = self._settings.feedback.topic or ""
+        if not consumer.partitions_for_topic(topic):
+            raise TopicError(
+                f"the topic {topic} (feedback.topic) does not exist, or we lack the right to see it"
+            )
         if not self._positions:
             begin = decide_start(consumer, topic, self._settings.input.start)
             self._positions = {TopicPartition(*one): offset for one, offset in begin.items()}

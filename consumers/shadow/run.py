@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from typing import Any
 
 import numpy as np
 from kafka import KafkaConsumer, TopicPartition
@@ -158,7 +159,7 @@ class DryRun:
         publication = self._rehearsal.publication
         return Clusters.empty(self._settings.input.dimension) if publication is None else publication.clusters
 
-    def take(self, records: Sequence[object]) -> None:
+    def take(self, records: Sequence[Any]) -> None:
         """Take messages as the client read them."""
         self._rehearsal.take([input_record(record) for record in records], time.monotonic())
         self._reported.join()

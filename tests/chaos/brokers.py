@@ -23,7 +23,8 @@ _START_SECONDS = 60.0
 _SERVICE = "SERVICE"
 _LISTENERS = {"PLAINTEXT": "PLAINTEXT", _SERVICE: "PLAINTEXT"}
 _LOOK_SECONDS = 2.0
-_CANNOT_SERVE = b"Failed to load metadata from __"  # so a coordinator is refused until the node starts again
+# What a node writes that may refuse to coordinate until it is started again.
+_CANNOT_SERVE = (b"Failed to load metadata from __", b"is out of sync with the underlying log")
 _LOG_PARTITIONS = 5  # of the topics that hold offsets and transactions
 
 
@@ -48,7 +49,7 @@ class Brokers(Broker):
         self.count = nodes
         self.down: set[int] = set()
         self.mended = 0
-        self._look_at = 0.0
+        self._look_at, self._broken = 0.0, list[int]()
 
     @property
     def routes(self) -> dict[int, int]:
@@ -64,6 +65,7 @@ class Brokers(Broker):
     def kill(self, node: int = 1) -> None:
         """End a node as a power cut would."""
         self.down.add(node)
+        self._broken = []
         super().kill(node)
 
     def restart(self, node: int = 1) -> None:
@@ -95,14 +97,15 @@ class Brokers(Broker):
         """Nodes that run and have given up a part of what they coordinate, perhaps for ever.
 
         Apache Kafka 4.1 answers NOT_COORDINATOR until it is started again, when its controller took a node
-        for dead that loaded its groups just then (too busy a machine). Where another node leads now it is no
-        defect: only those who are not served tell.
+        for dead that loaded its groups just then, or when it took its log for empty (too busy a machine).
+        Where another node leads now, or it loads once more, it is no defect: only those who are not served
+        tell.
         """
-        if time.monotonic() < self._look_at:
-            return []
-        self._look_at = time.monotonic() + _LOOK_SECONDS
-        up = [node for node in self._nodes if node.number not in self.down and node.started]
-        return [node.number for node in up if _CANNOT_SERVE in (node.directory / "broker.log").read_bytes()]
+        if time.monotonic() >= self._look_at:
+            self._look_at = time.monotonic() + _LOOK_SECONDS
+            up = [node for node in self._nodes if node.number not in self.down and node.started]
+            self._broken = [node.number for node in up if _cannot_serve(node)]
+        return self._broken
 
     def create(self, topics: Iterable[str], partitions: int) -> None:
         """Create topics, replicated over all nodes."""
@@ -143,6 +146,11 @@ class Brokers(Broker):
         plain = f"PLAINTEXT://127.0.0.1:{node.ports['PLAINTEXT']}"
         advertised = f"{plain},{_SERVICE}://127.0.0.1:{proxied}"
         return {**super()._properties(node), "advertised.listeners": advertised}
+
+
+def _cannot_serve(node: Node) -> bool:
+    said = (node.directory / "broker.log").read_bytes()
+    return any(one in said for one in _CANNOT_SERVE)
 
 
 def _java_hash(text: str) -> int:

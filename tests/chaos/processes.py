@@ -177,6 +177,11 @@ def _ask_to_end(arena: Arena, member: Member) -> None:
     _must_end(arena, member, scaled(_TO_END), f"{member.name} did not end when asked to")
 
 
+def _nobody_learns(arena: Arena, member: Member) -> bool:
+    """Whether there are no brokers, or none that coordinates: it is they who say who has taken over."""
+    return bool(arena.brokers.down or (arena.brokers.broken() and not arena.flowing(member.deployment)))
+
+
 def _must_end(arena: Arena, member: Member, seconds: float, sentence: str) -> None:
     process, left = member.process, seconds
 
@@ -184,7 +189,7 @@ def _must_end(arena: Arena, member: Member, seconds: float, sentence: str) -> No
         nonlocal left
         if not member.alive or member.process is not process:
             return
-        left -= 0.0 if arena.brokers.down else _LOOK_SECONDS  # without brokers nobody learns anything
+        left -= 0.0 if _nobody_learns(arena, member) else _LOOK_SECONDS
         if left > 0:
             arena.agenda.later(_LOOK_SECONDS, look)
             return
