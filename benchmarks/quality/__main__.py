@@ -21,7 +21,7 @@ from benchmarks.quality.clustering import DRIFTING, clustering_goals, clustering
 from benchmarks.quality.cost import cost_goals, cost_of_a_window, show_cost
 from benchmarks.quality.coverage import coverage_goals, coverage_table, show_coverage
 from benchmarks.quality.methods import COLUMNS, EQUAL, OURS, PAPER, RATES, measure
-from benchmarks.quality.peers import measure_peers
+from benchmarks.quality.peers import halved, measure_peers
 from benchmarks.quality.sets import SEVEN
 from benchmarks.quality.stream_table import show_streams, stream_goals, stream_table
 from benchmarks.quality.streams import STREAMS
@@ -40,7 +40,7 @@ MANY_WINDOWS, QUICK_MANY = (2048, 40), (1024, 24)  # more than an interval pools
 ACTIVE_SHARE = 5  # seeds of training for each one of active learning, whose networks take longer
 QUICK_DRAWS = 500
 SEEDS, QUICK_SEEDS = 100, 3
-PEER_SEEDS = 5
+PEER_SEEDS = 10
 QUICK_SETS = ("digits",)
 QUICK_TASKS = tuple(TASKS)[:1]
 
@@ -105,12 +105,14 @@ def measure_foundations(*, quick: bool) -> tuple[dict[str, Any], list[Goal]]:
 
 
 def batch_table(clusterings: int, columns: tuple[str, ...] = COLUMNS, *, libraries: bool = True) -> Table:
-    """All samplers on the seven sets; peers, to whom clusterings do not matter, on several seeds of each."""
+    """All samplers on the seven sets; peers, to whom clusterings do not matter, on random halves."""
     table = {}
     for name, make in SEVEN.items():
         data = make()
         ours = cells([measure(data, seed, columns) for seed in range(clusterings)])
-        table[name] = ours | cells([measure_peers(make(seed), libraries) for seed in range(PEER_SEEDS)])
+        table[name] = ours | cells(
+            [measure_peers(halved(make(seed), seed), libraries) for seed in range(PEER_SEEDS)]
+        )
         print(f"{name}: {len(data.X)} examples, k = {data.n_clusters}", flush=True)
     return table
 
