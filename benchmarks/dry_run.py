@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 from benchmarks.quality.sets import DataSet
 from benchmarks.quality.streams import STREAMS
-from benchmarks.quality.variance import pivotal_variance
 from benchmarks.report import Goal, arguments, publish
 from consumers.settings import Settings, load_settings
 from consumers.shadow.run import DryRun
+from stream_coreset.design_variance import design_variance
 from stream_coreset.estimates import uniform_variance
 
 RATE, SIZE, K, QUERIES = 0.02, 2_048, 64, 96
@@ -46,15 +46,16 @@ class Followed(DryRun):
         self._losses, self._at = losses, 0
         super().__init__(settings, judged_by, threading.Event(), endpoints=lambda: Told(losses))
 
-    def _drawn(self, window: Any, drawn: Any) -> None:
+    def _judged(self, window: Any, drawn: Any) -> str:
         before = self._evidence.windows
-        super()._drawn(window, drawn)
+        name = super()._judged(window, drawn)
         n, sample = len(drawn.sample.scores), drawn.sample
         losses, self._at = self._losses[self._at : self._at + n], self._at + n
         if self._evidence.windows > before:
             s = sample.expected_size
-            self.ours += pivotal_variance(losses, sample.scores, s, sample.order)
+            self.ours += design_variance(losses, sample.scores, s, order=sample.order)
             self.uniform += uniform_variance(losses, s)
+        return name
 
 
 def judge(make: Callable[[int, int], Any], windows: int, judged_by: int, surrogate: str) -> dict[str, Any]:
@@ -63,7 +64,7 @@ def judge(make: Callable[[int, int], Any], windows: int, judged_by: int, surroga
         _settings(data[0].X.shape[1], surrogate), judged_by, np.concatenate([d.losses for d in data])
     )
     for number, window in enumerate(data):
-        run.take([_message(number * SIZE + row, x) for row, x in enumerate(window.X)])
+        list(run.take([_message(number * SIZE + row, x) for row, x in enumerate(window.X)]))
         if run.done:
             break
     found = run.report().comparisons[0]
@@ -83,6 +84,7 @@ def _settings(dimension: int, surrogate: str) -> Settings:
         sampling={"rate": RATE},
         endpoint={"queries_per_refresh": QUERIES},
         learning={"surrogate": surrogate, "time_share": 1.0},
+        topics={"retention_hours": 1_000_000},  # messages have no time here
     )
 
 

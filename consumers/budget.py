@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from consumers.records.publication import Publication
-from consumers.sections import Sampling
+from consumers.sections import DEFAULT_RATE, Sampling
 from consumers.settings import Settings
 from stream_coreset.limits import Limits
 from stream_coreset.sensitivity import SensitivitySampler
 
 __all__ = ["DEFAULT_RATE", "HourlyBudget", "in_force", "sensitivity_sampler"]
-
-DEFAULT_RATE = 0.01
 
 _HOUR = 3600.0
 _MEMORY_SECONDS = 300.0  # for the speed of the stream, and for what was kept too much

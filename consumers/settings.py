@@ -20,6 +20,7 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 
 from consumers.sections import (
+    DEFAULT_RATE,
     Clustering,
     Endpoint,
     Feedback,
@@ -116,7 +117,10 @@ class Settings(BaseSettings):
         return self
 
     def _check_groups(self) -> None:
-        least, rate = self.sampling.min_group_rate, self.sampling.rate
+        sampling = self.sampling
+        least, rate = sampling.min_group_rate, sampling.rate
+        if (sampling.size, sampling.per_hour) == (None, None):
+            rate = rate or DEFAULT_RATE
         if (least is None) is not (self.input.group is None):
             raise ValueError("give both input.group and sampling.min_group_rate, or neither")
         if least is not None and self.sampling.epsilon is not None:

@@ -225,7 +225,7 @@ class SensitivitySampler:
         Returns
         -------
         float or None
-            None where no loss is known.
+            None where no loss is known, and for design="systematic", which has no such bound.
 
         References
         ----------
@@ -234,7 +234,7 @@ class SensitivitySampler:
         """
         labels, _ = _columns(assignment)
         s = self.expected_size(len(labels))
-        if not (np.isfinite(clusters.losses).any() and len(labels) and s > 0):
+        if self.design == "systematic" or not (np.isfinite(clusters.losses).any() and len(labels) and s > 0):
             return None
         proxies = self._cluster_scores(assignment, clusters)[0]
         total, scored = float(proxies.sum()), proxies > 0

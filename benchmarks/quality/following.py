@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.quality.sets import DataSet
-from benchmarks.quality.variance import pivotal_variance
 from stream_coreset import SensitivitySampler
 from stream_coreset.clusters import Clusters
+from stream_coreset.design_variance import design_variance
 from stream_coreset.estimates import uniform_variance
 from stream_coreset.labels import LabelBuffer
 from stream_coreset.prediction import Prediction
@@ -85,7 +85,7 @@ class _Follower:
         n, s = len(data.X), sample.expected_size
         assert sample.order is not None
         uniform = uniform_variance(data.losses, s)
-        ours = pivotal_variance(data.losses, sample.scores, s, sample.order)
+        ours = design_variance(data.losses, sample.scores, s, order=sample.order)
         more = uniform_variance(data.losses, min(s + QUERIES, n)) / uniform
         return Step(ours / uniform, more, data.losses, sample)
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.quality.sets import DataSet
-from benchmarks.quality.variance import iid_variance, pivotal_variance
 from stream_coreset import Coreset, select
+from stream_coreset.design_variance import design_variance
 from stream_coreset.estimates import uniform_variance
 from stream_coreset.kernels import nearest
 
@@ -78,10 +78,8 @@ def _figure(data: DataSet, chosen: Coreset) -> Figure:
 def _variances(data: DataSet, chosen: Coreset) -> Iterator[float]:
     for rate in RATES:
         s = rate * len(data.X)
-        if chosen.order is None:
-            yield iid_variance(data.losses, chosen.scores, s)
-        else:
-            yield pivotal_variance(data.losses, chosen.scores, s, chosen.order)
+        design = "iid" if chosen.order is None else "pivotal"
+        yield design_variance(data.losses, chosen.scores, s, design, chosen.order)
 
 
 def _stratified(data: DataSet, clustered: Coreset, seed: int) -> Figure:
@@ -89,7 +87,7 @@ def _stratified(data: DataSet, clustered: Coreset, seed: int) -> Figure:
     n = len(data.X)
     labels, _ = nearest(data.X, clustered.clusters.centers)
     order = np.lexsort((np.random.default_rng(seed).random(n), labels))
-    variances = (pivotal_variance(data.losses, np.full(n, 1 / n), rate * n, order) for rate in RATES)
+    variances = (design_variance(data.losses, np.full(n, 1 / n), rate * n, order=order) for rate in RATES)
     return Figure(0, tuple(_ratios(data, variances)))
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from benchmarks.quality.methods import RATES, Figure
 from benchmarks.quality.sets import DataSet
-from benchmarks.quality.variance import iid_variance
+from stream_coreset.design_variance import design_variance
 from stream_coreset.estimates import uniform_variance
 from stream_coreset.kernels import nearest
 
@@ -143,7 +143,7 @@ def halved(data: DataSet, seed: int) -> DataSet:
 
 
 def _iid(data: DataSet, p: Floats, rate: float) -> float:
-    return iid_variance(data.losses, p, rate * len(data.X))
+    return design_variance(data.losses, p, rate * len(data.X), "iid")
 
 
 def _squared_errors(data: DataSet, choose: Choice) -> Iterator[float]:

@@ -11,9 +11,9 @@ from scipy import stats
 
 from benchmarks.quality.methods import RATES
 from benchmarks.quality.sets import SEVEN
-from benchmarks.quality.variance import pivotal_variance
 from benchmarks.report import Goal
 from stream_coreset import select
+from stream_coreset.design_variance import design_variance
 from stream_coreset.sampling import draw, inclusion_probabilities
 
 __all__ = ["ValidityRow", "show_validity", "validity_goals", "validity_table"]
@@ -91,7 +91,7 @@ def _rows(name: str, draws: int) -> list[ValidityRow]:
             heaviest = max(heaviest, float(weights.max()))
         expected = np.bincount(groups, inclusion_probabilities(chosen.scores, s), minlength=_GROUPS)
         errors = totals - data.losses.sum()
-        deviation = np.sqrt(pivotal_variance(data.losses, chosen.scores, s, chosen.order))
+        deviation = np.sqrt(design_variance(data.losses, chosen.scores, s, order=chosen.order))
         found.append(
             ValidityRow(
                 name,

@@ -40,12 +40,23 @@ def column_numbers(table: pa.Table, name: str) -> NDArray[np.int64]:
     if table.column_names.count(name) != 1:
         return numbers
     column = table.column(name).combine_chunks()
-    if not pa.types.is_dictionary(column.type):
-        try:
-            column = pc.dictionary_encode(column)
-        except pa.ArrowNotImplementedError:  # lists and the like
-            return numbers
+    encoded = pa.types.is_dictionary(column.type)
+    if not _tells_apart(column.type.value_type if encoded else column.type):
+        return numbers
+    column = column if encoded else pc.dictionary_encode(column)
     of_values = [number_of(value) for value in column.dictionary.to_pylist()]
-    codes = column.indices.fill_null(len(of_values)).to_numpy(zero_copy_only=False)
+    codes = column.indices.cast(pa.int64()).fill_null(len(of_values)).to_numpy(zero_copy_only=False)
     found: NDArray[np.int64] = np.array([*of_values, number_of(None)], np.int64)[codes]
     return found
+
+
+def _tells_apart(kind: pa.DataType) -> bool:
+    """Whether values of a type are groups; of dates, lists and the like Python makes nothing, or fails to."""
+    types = pa.types
+    return any(
+        is_it(kind)
+        for is_it in (
+            types.is_string, types.is_large_string, types.is_binary, types.is_large_binary, types.is_boolean,
+            types.is_integer, types.is_float32, types.is_float64,
+        )
+    )  # fmt: skip

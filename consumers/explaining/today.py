@@ -164,6 +164,8 @@ def example_today(
     predicted = _predicted(settings, publication, entry, X, assignment)
     sampler = replace(sensitivity_sampler(settings), floor=entry.eta, design=entry.design)
     clusters, groups = publication.clusters, groups_of(window.messages)
+    if groups is not None:  # whose shares depend on the size of the sample
+        sampler = replace(sampler, rate=None, epsilon=None, size=_size(len(X), entry))
     p = sampler.probabilities(assignment, clusters, window.sources(), predicted, groups=groups)
     return replace(
         _row_today(publication, int(labels[place]), now_ms),
@@ -176,8 +178,13 @@ def example_today(
 
 def _expected(p: NDArray[np.float64], entry: LedgerEntry) -> NDArray[np.float64]:
     """Expected draws of the rows at hand."""
-    s = entry.s * len(p) / max(entry.valid, len(p))
+    s = _size(len(p), entry)
     return s * p if entry.design == "iid" else inclusion_probabilities(p, s)
+
+
+def _size(n: int, entry: LedgerEntry) -> float:
+    """What falls to n rows of the window's expected size."""
+    return entry.s * n / max(entry.valid, n)
 
 
 def _predicted(

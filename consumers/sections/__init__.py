@@ -7,10 +7,11 @@ from consumers.sections.feedback import Feedback
 from consumers.sections.kafka import Kafka, Topics
 from consumers.sections.model import Endpoint, Learning
 from consumers.sections.monitoring import Monitoring
-from consumers.sections.sampling import Sampling
+from consumers.sections.sampling import DEFAULT_RATE, Sampling
 from consumers.sections.stream import Clustering, Input, Window
 
 __all__ = [
+    "DEFAULT_RATE",
     "Clustering",
     "Endpoint",
     "Feedback",

@@ -9,7 +9,9 @@ from pydantic import Field, SecretStr, model_validator
 
 from consumers.sections.common import Fraction, Positive, Section, secret
 
-__all__ = ["Sampling"]
+__all__ = ["DEFAULT_RATE", "Sampling"]
+
+DEFAULT_RATE = 0.01  # without any budget
 
 
 class Sampling(Section):

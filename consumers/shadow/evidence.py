@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -15,13 +16,14 @@ from stream_coreset.sampling import inclusion_probabilities
 from stream_coreset.scores import draw_order
 from stream_coreset.weighted import Assignment
 
-__all__ = ["RATES", "Comparison", "Evidence", "ScoredWindow"]
+__all__ = ["Comparison", "Evidence", "ScoredWindow"]
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
 
-RATES = (0.01, 0.02, 0.05, 0.1)
+_RATES = (0.01, 0.02, 0.05, 0.1)  # beside the one as set
 _LEAST_DRAWN = 8  # by a sample of the examples at hand; less says nothing of a rate
+_ALIKE = 1.02  # rates that are shown once
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,12 +69,14 @@ class Comparison:
 
 @dataclass(frozen=True, eq=False)
 class _Known:
-    """Examples of one window: what they add to a total, and expected counts at each rate (first its own)."""
+    """Some examples of a window: what they add to a total, expected counts at each rate (its own first)."""
 
     window: str
+    version: str
+    rate: float
     embeddings: NDArray[np.float32]
     losses: Float
-    scores: Float
+    preference: Float
     counts: Float
     predicted: Float | None
 
@@ -86,12 +90,13 @@ class Evidence:
         Of the draws.
     z : float
         Exponent of the distance in the scores.
+    rates : tuple of float
+        To compare at, beside that of the windows.
     """
 
-    def __init__(self, design: str, z: float) -> None:
-        self._design, self._z = design, z
+    def __init__(self, design: str, z: float, rates: tuple[float, ...] = _RATES) -> None:
+        self._design, self._z, self._rates = design, z, rates
         self._known: list[_Known] = []
-        self._rates: list[float] = []
 
     def __len__(self) -> int:
         return sum(len(known.losses) for known in self._known)
@@ -101,38 +106,47 @@ class Evidence:
         """Of how many windows losses are known."""
         return len({known.window for known in self._known})
 
-    def add(self, window: ScoredWindow, rows: Int, losses: Float) -> None:
+    @property
+    def versions(self) -> int:
+        """Under how many versions of the model."""
+        return len({known.version for known in self._known})
+
+    def add(self, window: ScoredWindow, rows: Int, losses: Float, version: str) -> None:
         """Add the losses (m,) of some rows of a window, chosen whatever their losses are."""
         if not len(rows):
             return
         n = len(window)
-        sizes = [window.expected_size, *(rate * n for rate in RATES)]
-        counts = [self._counts(window.scores, size)[rows] for size in sizes]
-        predicted = None if window.predicted is None else window.predicted[rows]
-        self._rates.append(window.expected_size / n)
+        sizes = [window.expected_size, *(rate * n for rate in self._rates)]
         self._known.append(
             _Known(
                 window.name,
+                version,
+                window.expected_size / n,
                 window.embeddings[rows],
                 losses * window.weights[rows],
                 window.scores[rows] * n,
-                np.array(counts),
-                predicted,
+                np.array([self._counts(window.scores, size)[rows] for size in sizes]),
+                None if window.predicted is None else window.predicted[rows],
             )
         )
 
-    def compare(self, clusters: Clusters, rng: np.random.Generator) -> list[Comparison]:
-        """Compare with uniform sampling at the stream's own rate, then at `RATES` where there is enough.
+    def preferred(self) -> bool:
+        """Whether they can be no uniform sample: their mean of n p is above 1 by five standard errors."""
+        if not self._known:
+            return False
+        values = np.concatenate([known.preference for known in self._known])
+        return bool(values.mean() - 1 > 5 * values.std() / math.sqrt(len(values)))
+
+    def compare(self, clusters: Clusters) -> list[Comparison]:
+        """Compare with uniform sampling at the stream's own rate first, then at others where there is enough.
 
         All examples at hand are sampled as if they were one window of the clusters as they are now, each with
-        the expected count that it had in its own.
+        the expected count that it had in its own. Losses of several model versions are brought to one mean.
         """
-        if not self._known:
-            return []
-        return list(self._compared(clusters, rng))
+        return list(self._compared(clusters)) if self._known else []
 
-    def _compared(self, clusters: Clusters, rng: np.random.Generator) -> Iterator[Comparison]:
-        losses = np.concatenate([known.losses for known in self._known])
+    def _compared(self, clusters: Clusters) -> Iterator[Comparison]:
+        losses = self._losses()
         counts = np.concatenate([known.counts for known in self._known], axis=1)
         labels, squares = nearest(
             np.concatenate([known.embeddings for known in self._known]), clusters.centers
@@ -140,17 +154,28 @@ class Evidence:
         assignment = Assignment(labels, np.sqrt(squares))
         order = draw_order(assignment, clusters, z=self._z, promises=self._promises())
         by_cluster = draw_order(assignment, clusters, z=self._z)
-        for rate, expected in zip((float(np.mean(self._rates)), *RATES), counts, strict=True):
-            if expected.sum() < _LEAST_DRAWN:
+        own = sum(known.rate * len(known.losses) for known in self._known) / len(losses)
+        rates = [own, *self._rates]
+        for place, (rate, expected) in enumerate(zip(rates, counts, strict=True)):
+            known_already = place > 0 and max(rate, own) < _ALIKE * min(rate, own)
+            if expected.sum() < _LEAST_DRAWN or known_already:
                 continue
-            alike = np.full(len(losses), expected.sum() / len(losses))
-            ours = sampling_gain(losses, expected, design=self._design, order=order, rng=rng)
-            yield Comparison(rate, ours, sampling_gain(losses, alike, order=by_cluster, rng=rng))
+            alike = np.full(len(losses), min(1.0, expected.mean()))
+            ours = sampling_gain(losses, expected, design=self._design, order=order)
+            yield Comparison(rate, ours, sampling_gain(losses, alike, order=by_cluster))
 
     def _counts(self, scores: Float, size: float) -> Float:
         return size * scores if self._design == "iid" else inclusion_probabilities(scores, size)
 
+    def _losses(self) -> Float:
+        """Of all examples, those of each model version relative to their mean."""
+        of_version: dict[str, list[Float]] = {}
+        for known in self._known:
+            of_version.setdefault(known.version, []).append(known.losses)
+        means = {version: np.concatenate(parts).mean() or 1.0 for version, parts in of_version.items()}
+        return np.concatenate([known.losses / means[known.version] for known in self._known])
+
     def _promises(self) -> Float | None:
         """Loss expected / p, if a surrogate spoke of all examples."""
-        parts = [known.predicted / known.scores for known in self._known if known.predicted is not None]
+        parts = [known.predicted / known.preference for known in self._known if known.predicted is not None]
         return np.concatenate(parts) if len(parts) == len(self._known) else None

@@ -16,7 +16,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         f"{parser.description}. With --shadow: a dry run on the live topic, which writes nothing to Kafka "
         "and commits nothing. It clusters, learns and draws as the service would, and says how much smaller "
         "the error of the sample is than that of a uniform one. It needs losses: an endpoint.url, or a "
-        "feedback.topic on which training reports the losses of any examples (window may be any text)."
+        "feedback.topic on which training reports the losses of examples chosen at random, or of all "
+        "(window may be any text)."
     )
     parser.add_argument("--shadow", action="store_true", help="only tell what sampling would gain")
     parser.add_argument(

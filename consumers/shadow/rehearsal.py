@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 
 from consumers.clusterer import ClustererTransform
 from consumers.codecs.examples import Decoded
@@ -27,7 +27,7 @@ class Rehearsal:
     """The transforms of both roles, in lockstep: every window is merged, asked about and published at once.
 
     So what is learned does not depend on how fast the stream is read. The budget of losses of one refresh
-    is that of a window here.
+    is that of a window here, and time stands still while a window is worked on.
 
     Parameters
     ----------
@@ -37,8 +37,6 @@ class Rehearsal:
         Who is asked for the losses of centers.
     returned : ReturnedLosses
         Losses that come back.
-    on_draw : callable
-        Told each window that was drawn from.
     stop : threading.Event
         Ends the waiting for the endpoint.
     """
@@ -48,39 +46,58 @@ class Rehearsal:
         settings: Settings,
         endpoint: LossEndpoint | None,
         returned: ReturnedLosses,
-        on_draw: Callable[[Window[Decoded], DrawnWindow], None],
         stop: threading.Event,
     ) -> None:
         settings = _in_lockstep(settings)
         self._statistics, self._clusters = settings.topic("statistics"), settings.topic("clusters")
-        self._refresher = None if endpoint is None else Refresher(endpoint)
+        self._refresher = None if endpoint is None else _OnceAWindow(endpoint)
         self._stop = stop
         self._publication: Publication | None = None
+        self._drawn: DrawnWindow | None = None
         self._assembler = ClustersAssembler(settings.input.dimension)
-        self._sampler = SamplerTransform(settings, lambda: self._publication, SamplerMetrics(), on_draw)
+        self._sampler = SamplerTransform(settings, lambda: self._publication, SamplerMetrics(), self._note)
         self._clusterer = ClustererTransform(
             settings, lambda: None, ClustererMetrics(), self._refresher, returned
         )
         self._clusterer.reset([(self._statistics, 0)])
         self._written = 0
+        self._at_work = 0.0  # seconds, in which no window ages
 
     @property
     def publication(self) -> Publication | None:
         """The newest version of the clusters."""
         return self._publication
 
-    def take(self, records: Sequence[InputRecord], now: float) -> None:
-        """Take messages of the stream, and do with every window that closes what the service does."""
-        for window in self._sampler.cut(records, now):
+    def take(self, records: Sequence[InputRecord]) -> Iterator[tuple[Window[Decoded], DrawnWindow]]:
+        """Take messages; yield every window that closed, after all that the service does with it.
+
+        Those without a usable example are not yielded.
+        """
+        for window in self._sampler.cut(records, time.monotonic() - self._at_work):
+            began, self._drawn = time.monotonic(), None
             self._read(self._sampler.apply(window))
-            while self._refresher is not None and not (self._refresher.idle or self._stop.is_set()):
-                self._stop.wait(_LOOK_SECONDS)
-            self._merge([])
+            self._learn()
+            if self._drawn is not None:
+                yield window, self._drawn
+            self._at_work += time.monotonic() - began
+
+    def _note(self, window: Window[Decoded], drawn: DrawnWindow) -> None:
+        self._drawn = drawn
 
     def _read(self, unit: Unit) -> None:
         """What a sampler writes: the clusterer reads the statistics, nobody the rest."""
         unit.on_commit()
+        if self._refresher is not None:
+            self._refresher.open = True
         self._merge([self._record(one) for one in unit.outputs if one.topic == self._statistics])
+
+    def _learn(self) -> None:
+        """Wait for the losses that were asked, and publish what they say."""
+        if self._refresher is not None:
+            self._refresher.open = False
+            while self._refresher.asking and not self._stop.is_set():
+                self._stop.wait(_LOOK_SECONDS)
+        self._merge([])
 
     def _record(self, output: Output) -> InputRecord:
         self._written += 1
@@ -93,6 +110,22 @@ class Rehearsal:
             for output in unit.outputs:
                 if output.topic == self._clusters:
                     self._publication = self._assembler.feed(output.key, output.value) or self._publication
+
+
+class _OnceAWindow(Refresher):
+    """Asks only while it is open."""
+
+    open = False
+
+    @property
+    def idle(self) -> bool:
+        """Whether it may be asked."""
+        return self.open and super().idle
+
+    @property
+    def asking(self) -> bool:
+        """Whether an answer is on its way."""
+        return not super().idle
 
 
 def _in_lockstep(settings: Settings) -> Settings:

@@ -30,12 +30,18 @@ class ShadowReport:
         Windows before enough was known; they are not judged.
     judged_windows, judged_examples : int
         Of how many the losses are known.
+    model_versions : int
+        Under how many versions of the model.
     losses_asked : int
         Of the model, to know the clusters.
     judge : str
         How the losses came.
+    preferred : bool
+        Whether they cannot be of a uniform sample of the stream.
+    rate : float or None
+        As set; None for the default, or another budget.
     comparisons : sequence of Comparison
-        The first is at the rate as set; none where too few losses are known.
+        The rate as set first, where the examples suffice for it.
     """
 
     topic: str
@@ -44,8 +50,11 @@ class ShadowReport:
     warm_up: int
     judged_windows: int
     judged_examples: int
+    model_versions: int
     losses_asked: int
     judge: str
+    preferred: bool
+    rate: float | None
     comparisons: Sequence[Comparison]
 
     def json(self) -> dict[str, Any]:
@@ -59,8 +68,10 @@ class ShadowReport:
         head = [
             f"dry run on {self.topic}: {self.examples:,} examples in {self.windows:,} windows, "
             f"{self.warm_up:,} of them to warm up; nothing was written, no offset committed",
-            f"judged by {self.judged_examples:,} examples of {self.judged_windows:,} windows; {self.judge}; "
-            f"{short(each)} losses a window were asked to know the clusters",
+            f"judged by {self.judged_examples:,} examples of {self.judged_windows:,} windows, under "
+            f"{self.model_versions} version(s) of the model; {self.judge}",
+            f"{short(each)} losses a window were asked to know the clusters, and every window was learned "
+            "from at once; live, that follows endpoint.refresh_seconds",
         ]
         if not self.comparisons:
             return "\n".join([*map(wrapped, head), "", wrapped(self._verdict())])
@@ -69,25 +80,38 @@ class ShadowReport:
         return "\n".join([*map(wrapped, head), "", table, "", wrapped(self._verdict())])
 
     def _verdict(self) -> str:
+        if self.preferred:
+            return (
+                "The examples whose losses were reported are no uniform sample of the stream, but rather "
+                "those that this sampling prefers. So nothing can be told: report the losses of examples "
+                "chosen at random, or of all."
+            )
         if not self.comparisons:
             return "Too few losses are known to judge: let it run longer, or see that losses come."
         first = self.comparisons[0]
-        ratio, (low, high) = first.ours.ratio, first.ours.interval
-        if math.isnan(ratio):
-            return "All losses are the same: uniform sampling makes no error, and nothing can be gained."
-        at = f"At {percent(first.rate)} the estimated total loss has {ratio:.2f} times the error that"
-        if high < 1:
-            as_good = uniform_rate(first.rate, ratio)
-            return (
-                f"{at} a uniform sample of the same size has (95 %: {low:.2f} to {high:.2f}); uniform "
-                f"sampling would need {percent(as_good)} of the stream for it."
-            )
-        if low > 1:
-            return f"{at} a uniform sample of the same size has: this stream is better sampled uniformly."
+        note = ""
+        if self.rate is not None and abs(first.rate - self.rate) > self.rate / 10:
+            note = f" For the rate as set, {percent(self.rate)}, judge by more examples (--judged-by)."
+        return _said(first) + note
+
+
+def _said(first: Comparison) -> str:
+    ratio, (low, high) = first.ours.ratio, first.ours.interval
+    error = f"{ratio:.2f} times the error that uniform sampling"
+    at = f"At {percent(first.rate)} the estimated total loss has {error}"
+    if math.isnan(ratio):
         return (
-            f"{at} a uniform sample has (95 %: {low:.2f} to {high:.2f}): no difference is proven. More "
-            "examples to judge by (--judged-by) narrow the interval."
+            "Uniform sampling makes no error here, for all is taken or all losses are alike: nothing to gain."
         )
+    if math.isnan(low):
+        return f"{at} has; how certain that is cannot be told."
+    within = f"(95 %: {low:.2f} to {high:.2f}, less certain where few large losses decide)"
+    if high < 1:
+        as_good = percent(uniform_rate(first.rate, ratio))
+        return f"{at} has {within}; it would need {as_good} of the stream for the same."
+    if low > 1:
+        return f"{at} has {within}: this stream is better sampled uniformly."
+    return f"{at} has {within}: no difference is proven. More examples (--judged-by) narrow the interval."
 
 
 def _cells(one: Comparison) -> tuple[str, ...]:

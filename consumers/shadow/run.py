@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -41,7 +41,7 @@ _POLL_MS = 200
 _SAY_SECONDS = 2.0
 _WINDOWS = 40  # that the examples to judge by are spread over
 _KNOWN_SHARE = 0.5  # of the clusters: enough to begin to judge
-_PATIENCE = 20  # windows that are waited for a surrogate
+_PATIENCE = 20  # windows that are waited for a surrogate from then on
 
 
 def shadow(
@@ -61,7 +61,7 @@ def shadow(
     Raises
     ------
     ServiceError
-        Where nothing can tell losses, or the topic cannot be read.
+        Where nothing can tell losses, or the topic cannot be read and nothing is known yet.
     """
     run = DryRun(settings, judged_by, stop)
     try:
@@ -71,9 +71,12 @@ def shadow(
                 _begin(consumer, settings)
                 _follow(consumer, run, stop, say)
     except kafka_errors.KafkaError as error:
-        raise mended_by_a_person(error) or BrokerError(
-            f"{settings.input.topic} cannot be read (see what is wrong with: stream-coreset check): {error}"
-        ) from error
+        reason = mended_by_a_person(error) or BrokerError(
+            f"{settings.input.topic} cannot be read (see what is wrong with: stream-coreset check): {error!r}"
+        )
+        if not run.judged:
+            raise reason from error
+        say(f"ended early: {reason}")
     finally:
         run.close()
     return run.report()
@@ -90,13 +93,22 @@ def _begin(consumer: KafkaConsumer, settings: Settings) -> None:
 
 
 def _follow(consumer: KafkaConsumer, run: DryRun, stop: threading.Event, say: Callable[[str], None]) -> None:
-    say_at = 0.0
+    said = time.monotonic()
     while not (stop.is_set() or run.done):
         batches = consumer.poll(timeout_ms=_POLL_MS)
-        run.take([record for batch in batches.values() for record in batch])
-        if time.monotonic() >= say_at:
-            say(run.progress())
-            say_at = time.monotonic() + _SAY_SECONDS
+        for _ in run.take([record for batch in batches.values() for record in batch]):
+            if stop.is_set() or run.done:
+                break
+            said = _progress(run, say, said)
+        said = _progress(run, say, said)
+
+
+def _progress(run: DryRun, say: Callable[[str], None], said: float) -> float:
+    """Say how it goes now and then; when that was."""
+    if time.monotonic() - said < _SAY_SECONDS:
+        return said
+    say(run.progress())
+    return time.monotonic()
 
 
 class DryRun:
@@ -116,7 +128,7 @@ class DryRun:
     Raises
     ------
     ServiceError
-        Where nothing can tell losses.
+        Where nothing can tell losses, or the rate is one that only time can tell.
     """
 
     def __init__(
@@ -126,32 +138,33 @@ class DryRun:
         stop: threading.Event,
         endpoints: Callable[[], LossEndpoint] | None = None,
     ) -> None:
-        if settings.endpoint.url is None and endpoints is None and settings.feedback.topic is None:
-            raise ServiceError(
-                "A dry run needs losses to judge by: set endpoint.url to the model, or feedback.topic to "
-                "where training reports the losses of its examples."
-            )
+        asks = settings.endpoint.url is not None or endpoints is not None
+        _check(settings, asks)
         self._settings, self._judged_by, self._stop = settings, judged_by, stop
         self._rng = np.random.default_rng()
-        self._evidence = Evidence(settings.sampling.design, settings.sampling.z)
-        self._windows = self._examples = self._warm_up = 0
-        asks = settings.endpoint.url is not None or endpoints is not None
+        sampling = settings.sampling
+        others = {} if sampling.min_group_rate is None else {"rates": ()}  # fair shares are of one rate
+        self._evidence = Evidence(sampling.design, sampling.z, **others)
+        self._windows = self._examples = self._cold = self._without = 0
         make = endpoints or (lambda: ModelEndpoint(settings.endpoint))
         self._asked = _Counting(make()) if asks else None
-        metrics, per_window = ClustererMetrics(), -(-judged_by // _WINDOWS)
-        reported = ReportedLosses(settings, self._evidence, 0 if asks else per_window, self._rng)
-        self._judge: Judge = reported
-        self._reported = reported
+        share = min(1.0, judged_by / (_WINDOWS * settings.window.size))
+        self._reported = ReportedLosses(settings, self._evidence, 0.0 if asks else share, self._rng)
+        self._judge: Judge = self._reported
         if asks:
-            codec = codec_for(settings.input)
-            self._judge = AskedLosses(make(), codec, self._evidence, per_window, self._rng)
-        self._returned = ReturnedLosses(settings, metrics.feedback, reported.follow)
-        self._rehearsal = Rehearsal(settings, self._asked, self._returned, self._drawn, stop)
+            self._judge = AskedLosses(make(), codec_for(settings.input), self._evidence, share, self._rng)
+        self._returned = ReturnedLosses(settings, ClustererMetrics().feedback, self._reported.follow)
+        self._rehearsal = Rehearsal(settings, self._asked, self._returned, stop)
+
+    @property
+    def judged(self) -> int:
+        """Examples whose losses are known."""
+        return len(self._evidence)
 
     @property
     def done(self) -> bool:
-        """Whether enough losses are known."""
-        return len(self._evidence) >= self._judged_by
+        """Whether they are enough."""
+        return self.judged >= self._judged_by
 
     @property
     def clusters(self) -> Clusters:
@@ -159,9 +172,10 @@ class DryRun:
         publication = self._rehearsal.publication
         return Clusters.empty(self._settings.input.dimension) if publication is None else publication.clusters
 
-    def take(self, records: Sequence[Any]) -> None:
-        """Take messages as the client read them."""
-        self._rehearsal.take([input_record(record) for record in records], time.monotonic())
+    def take(self, records: Sequence[Any]) -> Iterator[str]:
+        """Take messages as the client read them; yields the name of every window, once it is judged."""
+        for window, drawn in self._rehearsal.take([input_record(record) for record in records]):
+            yield self._judged(window, drawn)
         self._reported.join()
 
     def progress(self) -> str:
@@ -170,7 +184,7 @@ class DryRun:
         known = int(np.isfinite(clusters.losses).sum())
         return (
             f"{self._examples:,} examples in {self._windows:,} windows; losses of {known:,} of "
-            f"{clusters.k:,} clusters are known; judged by {len(self._evidence):,} of {self._judged_by:,} "
+            f"{clusters.k:,} clusters are known; judged by {self.judged:,} of {self._judged_by:,} "
             f"examples ({self._judge.said()})"
         )
 
@@ -180,41 +194,62 @@ class DryRun:
             topic=self._settings.input.topic,
             windows=self._windows,
             examples=self._examples,
-            warm_up=self._warm_up,
+            warm_up=self._cold + self._without,
             judged_windows=self._evidence.windows,
-            judged_examples=len(self._evidence),
+            judged_examples=self.judged,
+            model_versions=self._evidence.versions,
             losses_asked=0 if self._asked is None else self._asked.losses_asked,
             judge=self._judge.said(),
-            comparisons=self._evidence.compare(self.clusters, self._rng),
+            preferred=self._evidence.preferred(),
+            rate=self._settings.sampling.rate,
+            comparisons=self._evidence.compare(self.clusters),
         )
 
     def close(self) -> None:
         """Stop reading reports."""
         self._returned.stop()
 
-    def _drawn(self, window: Window[Decoded], drawn: DrawnWindow) -> None:
+    def _judged(self, window: Window[Decoded], drawn: DrawnWindow) -> str:
         self._windows += 1
         self._examples += len(drawn.sample.scores)
+        items = [item for item in window.items if len(item.embeddings)]
         scored = ScoredWindow(
             name=window_id(ranges(window.items)[0]),
             warm=self._is_warm(drawn),
-            embeddings=np.concatenate([item.embeddings for item in window.items]),
-            weights=np.concatenate([item.weights for item in window.items]),
+            embeddings=np.concatenate([item.embeddings for item in items]),
+            weights=np.concatenate([item.weights for item in items]),
             scores=drawn.sample.scores,
             expected_size=drawn.sample.expected_size,
             predicted=None if drawn.predicted is None else drawn.predicted.means,
         )
-        self._warm_up += not scored.warm
-        if self._judge is not self._reported and self._settings.feedback.topic is not None:
-            self._reported.window(window, scored)  # which teaches, too
-        self._judge.window(window, scored)
+        if self._settings.feedback.topic is not None:
+            self._reported.window(window, scored)  # which teach, too
+        if self._judge is not self._reported:
+            self._judge.window(window, scored)
+        return scored.name
 
     def _is_warm(self, drawn: DrawnWindow) -> bool:
         """Whether the losses of enough clusters are known, and a surrogate is there or slow to come."""
         losses = drawn.adapted.clusters.losses
-        enough = len(losses) > 0 and np.isfinite(losses).mean() >= _KNOWN_SHARE
-        waiting = self._settings.learns and drawn.predicted is None and self._warm_up < _PATIENCE
-        return bool(enough) and not waiting
+        if not len(losses) or np.isfinite(losses).mean() < _KNOWN_SHARE:
+            self._cold += 1
+            return False
+        waiting = self._settings.learns and drawn.predicted is None and self._without < _PATIENCE
+        self._without += waiting
+        return not waiting
+
+
+def _check(settings: Settings, asks: bool) -> None:
+    if not asks and settings.feedback.topic is None:
+        raise ServiceError(
+            "A dry run needs losses to judge by: set endpoint.url to the model, or feedback.topic to "
+            "where training reports the losses of its examples."
+        )
+    if settings.sampling.per_hour is not None:
+        raise ServiceError(
+            "A dry run reads faster or slower than the stream flows, so sampling.per_hour has no meaning in "
+            "it: give the sampling.rate that it comes to."
+        )
 
 
 class _Counting:

@@ -1,67 +1,13 @@
-"""The yardstick itself: exact variances against draws of the library, the sets, the table."""
+"""The yardstick itself: the sets, the columns, the table."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from benchmarks.quality.methods import COLUMNS, OURS, WITHOUT, Figure, measure
 from benchmarks.quality.sets import SEVEN, DataSet, log_losses, mixture
 from benchmarks.quality.table import cells, geometric
-from benchmarks.quality.variance import iid_variance, pivotal_variance
-from stream_coreset.sampling import draw
-
-Floats = NDArray[np.float64]
-
-DRAWS = 2000
-LIMIT = 4.9  # standard errors: a false alarm in 10**6 of each test
-
-
-def sampled(
-    losses: Floats, p: Floats, s: float, design: str, order: NDArray[np.int64]
-) -> tuple[float, float]:
-    """Mean squared error over many draws, and its standard error."""
-    rng, errors = np.random.default_rng(5), np.empty(DRAWS)
-    for i in range(DRAWS):
-        indices, weights, _ = draw(p, s, design, order, rng)
-        errors[i] = (weights @ losses[indices] - losses.sum()) ** 2
-    return float(errors.mean()), float(errors.std() / np.sqrt(DRAWS))
-
-
-@pytest.fixture(scope="module")
-def population() -> tuple[Floats, Floats, NDArray[np.int64]]:
-    rng = np.random.default_rng(1)
-    p = rng.random(40) + 0.1
-    p[7] = 3.0  # certain in the larger samples
-    return rng.exponential(size=40), p / p.sum(), rng.permutation(40)
-
-
-@pytest.mark.parametrize("s", [1.0, 3.3, 8.0, 17.7, 39.0])
-def test_the_variance_of_a_pivotal_draw(
-    s: float, population: tuple[Floats, Floats, NDArray[np.int64]]
-) -> None:
-    losses, p, order = population
-    measured, error = sampled(losses, p, s, "pivotal", order)
-    assert abs(pivotal_variance(losses, p, s, order) - measured) < LIMIT * error
-
-
-def test_the_variance_of_a_pivotal_draw_depends_on_the_order() -> None:
-    """Alike neighbours leave next to nothing, unlike ones the whole of it."""
-    losses = np.repeat([0.0, 1.0], 50)
-    p, ordered = np.full(100, 0.01), np.arange(100)
-    mixed = np.random.default_rng(2).permutation(100)
-    assert pivotal_variance(losses, p, 10, ordered) == pytest.approx(0, abs=1e-9)
-    assert pivotal_variance(losses, p, 10, mixed) > 100
-
-
-@pytest.mark.parametrize("s", [2.0, 6.4])
-def test_the_variance_of_independent_draws(
-    s: float, population: tuple[Floats, Floats, NDArray[np.int64]]
-) -> None:
-    losses, p, order = population
-    measured, error = sampled(losses, p, s, "iid", order)
-    assert abs(iid_variance(losses, p, s) - measured) < LIMIT * error
 
 
 @pytest.mark.parametrize("name", ["mixture", "digits", "Shuttle"])

@@ -58,6 +58,10 @@ def test_without_it_the_dull_tenant_is_hardly_seen() -> None:
         ({"sampling": {"min_group_rate": 0.1}}, "give both input.group and sampling.min_group_rate"),
         ({"input": {"group": "t"}, "sampling": {"min_group_rate": 0.2}}, "at most sampling.rate"),
         (
+            {"input": {"group": "t"}, "sampling": {"rate": None, "min_group_rate": 0.02}},
+            "at most sampling.rate",
+        ),
+        (
             {"input": {"group": "t"}, "sampling": {"rate": None, "epsilon": 0.3, "min_group_rate": 0.2}},
             "min_group_rate needs a rate",
         ),

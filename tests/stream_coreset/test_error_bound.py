@@ -84,4 +84,7 @@ def test_the_less_of_the_papers_probabilities_is_left_the_larger_it_is() -> None
 def test_without_a_known_loss_there_is_none() -> None:
     assignment = Assignment(np.zeros(5, np.int64), np.ones(5))
     sampler = SensitivitySampler(rate=0.5)
+    systematic = SensitivitySampler(rate=0.5, design="systematic")
+    given = smooth_window(np.random.default_rng(4))[:2]
+    assert systematic.error_bound(*given, systematic.probabilities(*given)) is None
     assert sampler.error_bound(assignment, Clusters.empty(2), np.full(5, 0.2)) is None

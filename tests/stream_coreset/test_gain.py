@@ -17,47 +17,57 @@ LOSSES = RNG.exponential(size=2_000)
 
 
 def test_uniform_sampling_gains_nothing() -> None:
-    """False alarms: the ratio of 4,000 draws has an error of .011; five of them are allowed."""
-    found = sampling_gain(LOSSES, np.full(2_000, 0.02), draws=4_000, rng=1)
-    assert found.ratio == pytest.approx(1.0, abs=0.055)
+    """In the order in which they came, which for independent losses is like one at random."""
+    found = sampling_gain(LOSSES, np.full(2_000, 0.02))
+    assert found.ratio == pytest.approx(1.0, abs=0.02)
     assert found.expected_size == pytest.approx(40)
-    low, high = found.interval
-    assert low < 1 < high
 
 
 def test_draws_in_proportion_to_the_loss_have_no_error() -> None:
-    found = sampling_gain(LOSSES, LOSSES * (40 / LOSSES.sum()), rng=2)
-    assert found.ratio < 1e-6
+    assert sampling_gain(LOSSES, LOSSES * (40 / LOSSES.sum())).ratio < 1e-6
 
 
 def test_independent_draws_have_the_variance_of_hansen_and_hurwitz() -> None:
     p = (LOSSES + 1) / (LOSSES + 1).sum()
     s = 40
     variance = (LOSSES**2 / p).sum() / s - LOSSES.sum() ** 2 / s
-    found = sampling_gain(LOSSES, s * p, design="iid", draws=4_000, rng=3)
-    assert found.ratio == pytest.approx(math.sqrt(variance / uniform_variance(LOSSES, s)), rel=0.055)
+    found = sampling_gain(LOSSES, s * p, design="iid")
+    assert found.ratio == pytest.approx(math.sqrt(variance / uniform_variance(LOSSES, s)), rel=0.01)
 
 
 def test_an_order_by_the_loss_gains() -> None:
-    alike = np.full(2_000, 0.02)
-    found = sampling_gain(LOSSES, alike, order=np.argsort(LOSSES), rng=4)
+    found = sampling_gain(LOSSES, np.full(2_000, 0.02), order=np.argsort(LOSSES))
     assert found.interval[1] < 0.5
 
 
-def test_what_rests_on_few_large_losses_is_less_certain() -> None:
-    heavy = LOSSES.copy()
-    heavy[[100, 900]] = 1_000.0
-    p = np.linspace(1, 2, 2_000) / 3_000
-    sure, unsure = (sampling_gain(losses, 40 * p, rng=5) for losses in (LOSSES, heavy))
-    assert unsure.log_error > 2 * sure.log_error
+def test_a_level_that_comes_and_goes_is_nobodys_gain() -> None:
+    """Ten times the loss for a while: a design that passes through time removes it, and so do windows."""
+    level = np.repeat([1.0, 10.0, 1.0, 10.0, 1.0], 400)
+    alike = np.full(2_000, 0.02)
+    assert sampling_gain(level * LOSSES, alike).ratio == pytest.approx(1.0, abs=0.1)
+
+
+def test_the_interval_covers_what_another_sample_of_the_stream_says() -> None:
+    """40 samples of 1,000 examples of one stream; at 90 % fewer than 30 cover with a probability of .002."""
+    rng = np.random.default_rng(8)
+    losses = rng.lognormal(0, 0.7, 60_000)
+    p = losses * rng.lognormal(0, 0.7, 60_000)
+    p = 0.8 * p / p.sum() + 0.2 / 60_000
+    truth = sampling_gain(losses, 1_200 * p).ratio
+    covered = 0
+    for _ in range(40):
+        rows = np.sort(rng.choice(60_000, 1_000, replace=False))
+        low, high = sampling_gain(losses[rows], 1_200 * p[rows]).interval
+        covered += low <= truth <= high
+    assert covered >= 30
 
 
 def test_losses_that_are_all_the_same_leave_nothing_to_gain() -> None:
-    assert math.isnan(sampling_gain(np.ones(100), np.full(100, 0.1), rng=6).ratio)
+    assert math.isnan(sampling_gain(np.ones(100), np.full(100, 0.1)).ratio)
 
 
 def test_too_few_examples_have_no_interval() -> None:
-    found = sampling_gain([1.0, 2.0, 3.0], [0.5, 0.5, 1.0], rng=7)
+    found = sampling_gain([1.0, 2.0, 3.0], [0.5, 0.5, 1.0])
     assert math.isnan(found.log_error)
     assert found.ratio >= 0
 
@@ -76,4 +86,4 @@ def test_the_uniform_rate_has_that_error(s: int, ratio: float) -> None:
 def test_the_interval_is_symmetric_in_the_logarithm() -> None:
     low, high = Gain(0.5, 0.1, 20.0).interval
     assert low * high == pytest.approx(0.25)
-    assert math.log(high / low) == pytest.approx(2 * 1.96 * 0.1, rel=1e-3)
+    assert math.log(high / low) == pytest.approx(2 * 2.093 * 0.1, rel=1e-3)

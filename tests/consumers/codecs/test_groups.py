@@ -74,6 +74,25 @@ def test_without_a_column_that_can_be_used_all_are_one_group(column: pa.Array | 
     assert arrow_groups(column, [[1, 2]] * 2) == [number_of(None)] * 2
 
 
+def test_a_dictionary_with_more_values_than_its_index_type_has_room_for_one_more() -> None:
+    values = [f"{i:03}" for i in range(128)]
+    column = pa.DictionaryArray.from_arrays(pa.array(range(128), pa.int8()), values)
+    found = column_numbers(pa.table({"tenant": column}), "tenant")
+    assert found.tolist() == [number_of(one) for one in values]
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array([2**31 - 1, 0], pa.date32()),
+        pa.array([2**62, None], pa.timestamp("s")),
+        pa.array([2**31 - 1, 0], pa.date32()).dictionary_encode(),
+    ],
+)
+def test_what_python_has_no_value_for_is_one_group(column: pa.Array) -> None:
+    assert arrow_groups(column, [[1, 2]] * 2) == [number_of(None)] * 2
+
+
 def test_two_columns_of_the_name_are_none() -> None:
     table = pa.Table.from_arrays([pa.array(["a"]), pa.array(["b"])], names=["tenant", "tenant"])
     np.testing.assert_array_equal(column_numbers(table, "tenant"), [number_of(None)])
