@@ -11,6 +11,9 @@ Float = NDArray[np.float64]
 
 _STEPS = 100
 _ENOUGH = 2.0  # standard errors
+_FOLDS, _DIVISIONS = 5, 2
+_FEWEST = 2 * _FOLDS  # examples with a residual
+_TINY = 1e-12
 
 
 def least_variance(scores: Float, squares: Float, floor: float) -> Float:
@@ -22,8 +25,9 @@ def least_variance(scores: Float, squares: Float, floor: float) -> Float:
     Multiplicative steps keep them on the simplex and never raise it (they are those of
     expectation-maximisation for a mixture, damped).
 
-    A few large losses make noise look like a gain. Only a gain over uniform of two standard errors
-    is trusted in full, a smaller one in proportion; the rest is uniform.
+    A few large losses make noise look like a gain, all the more to shares that were fitted to them. So the
+    gain over uniform is measured on other examples than those that its shares were fitted to. Only one of two
+    standard errors is trusted in full, a smaller one in proportion; the rest is uniform.
 
     Parameters
     ----------
@@ -48,17 +52,34 @@ def least_variance(scores: Float, squares: Float, floor: float) -> Float:
     useful = squares > 0
     uniform = np.zeros(len(scores))
     uniform[-1] = 1.0
-    if floor >= 1 or not useful.any():
+    if floor >= 1 or useful.sum() < _FEWEST:
         return uniform
     q, r = scores[:, useful], squares[useful] / squares.max()
-    shares = np.full(len(scores), 1.0 / len(scores))
+    trusted = _significance(_gains(q, r, floor))
+    return trusted * _fitted(q, r, floor) + (1 - trusted) * uniform
+
+
+def _fitted(q: Float, r: Float, floor: float) -> Float:
+    """The shares at which the sum of r / p is least."""
+    shares = np.full(len(q), 1.0 / len(q))
     for _ in range(_STEPS):
         p = (1 - floor) * (shares @ q) + floor
         shares = shares * np.sqrt((q * (r / p**2)).sum(axis=1))
         shares /= shares.sum()
-    gains = r * (1 - 1 / ((1 - floor) * (shares @ q) + floor))
-    trusted = _significance(gains)
-    return trusted * shares + (1 - trusted) * uniform
+    return shares
+
+
+def _gains(q: Float, r: Float, floor: float) -> Float:
+    """What each example gains over uniform by shares fitted to others; the mean of some divisions."""
+    gains, rng = np.zeros(len(r)), np.random.default_rng(0)
+    for _ in range(_DIVISIONS):
+        folds = rng.permutation(len(r)) % _FOLDS
+        for fold in range(_FOLDS):
+            out = folds == fold
+            shares = _fitted(q[:, ~out], r[~out], floor)
+            p = (1 - floor) * (shares @ q[:, out]) + floor
+            gains[out] += r[out] * (1 - 1 / np.maximum(p, _TINY))
+    return gains / _DIVISIONS
 
 
 def _significance(gains: Float) -> float:

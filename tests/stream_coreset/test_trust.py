@@ -46,6 +46,24 @@ def test_one_large_loss_is_no_reason_to_leave_uniform() -> None:
     assert shares[-1] > 0.4
 
 
+def test_shares_are_not_judged_on_what_they_were_fitted_to() -> None:
+    """Four scores of noise, and losses of which few make up most: little is trusted of what fits these."""
+    trusted = []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        scores = np.vstack([rng.lognormal(0, 1, (4, M)), np.ones(M)])
+        scores /= scores.mean(axis=1, keepdims=True)
+        trusted.append(1 - least_variance(scores, rng.pareto(1.1, M) ** 2, 0.2)[-1])
+    assert np.mean(trusted) < 0.15
+
+
+def test_few_examples_are_too_few() -> None:
+    scores = np.stack([np.linspace(0, 2, M), np.ones(M)])
+    squares = np.zeros(M)
+    squares[-9:] = 1.0
+    assert least_variance(scores, squares, 0.0).tolist() == [0.0, 1.0]
+
+
 @pytest.mark.parametrize(("squares", "floor"), [(np.zeros(M), 0.2), (np.ones(M), 1.0)])
 def test_with_nothing_to_tell_it_is_uniform(squares: np.ndarray, floor: float) -> None:
     scores = np.stack([np.linspace(0, 2, M), np.ones(M)])
