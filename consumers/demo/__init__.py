@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -28,7 +29,9 @@ def main(words: Sequence[str] | None = None) -> int:
     """
     arguments = _parser().parse_args(words)
     _forget_settings()
-    signal.signal(signal.SIGTERM, _interrupt)
+    _interrupted.clear()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     try:
         from consumers.demo.data import load_shuttle  # noqa: PLC0415 - an extra may be missing
         from consumers.demo.display import Display  # noqa: PLC0415
@@ -37,8 +40,13 @@ def main(words: Sequence[str] | None = None) -> int:
         events = load_shuttle()
     except ModuleNotFoundError as error:
         raise ServiceError(_MISSING.format(error.name)) from error
-    with Display(len(events)) as display:
-        report = show(Options(arguments.seed, arguments.kill, arguments.rate), display, events)
+    try:
+        with Display(len(events)) as display:
+            report = show(Options(arguments.seed, arguments.kill, arguments.rate), display, events)
+    except ServiceError:
+        if _interrupted.is_set():  # who was told to end as well may say so while we take leave
+            raise KeyboardInterrupt from None
+        raise
     display.show(report.render())
     if arguments.json is not None:
         arguments.json.write_text(json.dumps(report.json(), indent=2) + "\n", "utf-8")
@@ -69,7 +77,11 @@ def _forget_settings() -> None:
         del os.environ[name]
 
 
+_interrupted = threading.Event()
+
+
 def _interrupt(*_: object) -> NoReturn:
+    _interrupted.set()
     raise KeyboardInterrupt
 
 

@@ -29,8 +29,8 @@ _WINDOW = 3  # of a process: the one that a defect of a single window concerns
 
 @defect("weight 1/(n p)", finding="bias")
 def _weights_of_another_design() -> None:
-    def sample(original: Any, *arguments: Any) -> Sample:
-        drawn = original(*arguments)
+    def sample(original: Any, *arguments: Any, **named: Any) -> Sample:
+        drawn = original(*arguments, **named)
         expected = len(drawn.scores) * drawn.scores[drawn.indices]
         return replace(drawn, weights=1 / expected, probabilities=expected)
 
