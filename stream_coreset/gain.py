@@ -35,15 +35,19 @@ class Gain:
         Standard error of the logarithm of `ratio`; NaN where it cannot be told.
     expected_size : float
         Of a sample of the examples.
+    deciding : float
+        Of how many examples most of the error of uniform sampling comes: the squares of the deviations,
+        summed and squared, relative to the sum of their squares.
     """
 
     ratio: float
     log_error: float
     expected_size: float
+    deciding: float
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The 95 % interval of `ratio`; it is too narrow where few large losses decide."""
+        """The 95 % interval of `ratio`; too narrow where few examples decide."""
         factor = math.exp(_QUANTILE * self.log_error)
         return self.ratio / factor, self.ratio * factor
 
@@ -105,7 +109,10 @@ def sampling_gain(
     ]
     told = len(without) > 0 and bool(np.isfinite(without).all())
     spread = math.sqrt((count - 1) * np.var(without)) if told else math.nan
-    return Gain(float(np.exp(whole)), spread, float(examples.counts.sum()))
+    squares = np.square(examples.within(stretches) - examples.losses.mean())
+    relative = squares / (squares.max(initial=0) or 1.0)
+    deciding = float(relative.sum() ** 2 / max(relative @ relative, 1.0))
+    return Gain(float(np.exp(whole)), spread, float(examples.counts.sum()), deciding)
 
 
 def uniform_rate(rate: float, ratio: float) -> float:
@@ -137,14 +144,14 @@ class _Examples:
         """Logarithm of the ratio of the errors; -inf for none of ours, NaN for none of uniform's."""
         s = round(float(self.counts.sum()), 9)  # a sum of probabilities that is meant to be whole
         size = min(s, float(len(self.losses)))
-        uniform = uniform_variance(self._within(stretches), size) if size > 0 else 0.0
+        uniform = uniform_variance(self.within(stretches), size) if size > 0 else 0.0
         if uniform <= (_TINY * self.losses.sum()) ** 2:
             return math.nan
         ours = design_variance(self.losses, self.counts, s, self.design, self.order)
         with np.errstate(divide="ignore"):
             return float(0.5 * (np.log(ours) - np.log(uniform)))
 
-    def _within(self, stretches: Int) -> Float:
+    def within(self, stretches: Int) -> Float:
         """Losses at the level of all."""
         sizes = np.bincount(stretches)
         means = np.bincount(stretches, self.losses) / np.maximum(sizes, 1)

@@ -14,16 +14,20 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from stream_coreset.arrays import Array, check_losses, check_weights, to_host
+from stream_coreset.blend import Blend
+from stream_coreset.kernel_ridge import KernelRidge, fit_kernel_ridge
 from stream_coreset.onnx_model import OnnxModel
 from stream_coreset.prediction import EQUAL_TRUST, Prediction, check_shares
 from stream_coreset.trees import Trees, cross_validated, grow
-from stream_coreset.trust import least_variance
+from stream_coreset.trust import Trust, trust
 
 __all__ = ["LabelledExamples", "LossModel", "Surrogate", "digest", "features"]
 
 Float = NDArray[np.float64]
 
-FEWEST = 20  # labelled examples below which trees say nothing
+FEWEST = 20  # labelled examples below which nothing is learned
+FEWEST_FOR_KERNEL = 200  # with fewer, what its best width foretells of these is luck
+_OF_KERNEL = (0.25, 0.5, 0.75, 1.0)  # shares of kernel ridge regression that are tried
 _TINY = 1e-30
 
 
@@ -59,7 +63,7 @@ class LabelledExamples:
     weights : (m,) float64
         How many examples each stands for, decayed with its age: members of the cluster / probes among them,
         or 1/pi of an emitted one; 0 where it stands for none, such as the nearest to a center. They decide
-        how far each score is trusted; the trees learn from all alike.
+        how far each score is trusted; the models learn from all alike.
     scores : (2, m) float64
         Center loss + L v and spread + L v, the spread without the example itself.
 
@@ -101,7 +105,7 @@ class Surrogate:
     Attributes
     ----------
     model : LossModel
-        Trees as grown here, or any ONNX model of the same signature.
+        A blend as learned here, or any ONNX model of the same signature.
     unit : float
         What a predicted loss of 1 means; the square of it for the mean square.
     shares : (5,) float64
@@ -126,7 +130,11 @@ class Surrogate:
 
     @classmethod
     def fit(cls, examples: LabelledExamples, *, floor: float = 0.2, seed: int = 0) -> Surrogate | None:
-        """Grow extra trees, and mix the scores by what cross-validation says of them.
+        """Learn from labelled examples, and mix the scores by what cross-validation says of the predictions.
+
+        What is learned are extra trees; in part or all of it kernel ridge regression, where that promises a
+        variance smaller by two standard errors. Trees see edges, and are exact where most losses are next to
+        nothing; a kernel sees what is smooth, in many dimensions at once.
 
         Parameters
         ----------
@@ -135,7 +143,7 @@ class Surrogate:
         floor : float
             The sampler's.
         seed : int
-            Of the trees and the folds.
+            Of the trees, the landmarks and the folds.
 
         Returns
         -------
@@ -150,9 +158,17 @@ class Surrogate:
             return None
         losses = examples.losses / unit
         targets = np.column_stack([losses, np.square(losses)])
-        said = cross_validated(examples.features, targets, seed=seed)
-        shares = _shares(examples, losses, said, floor)
-        return cls(grow(examples.features, targets, seed=seed), unit, shares)
+        by_trees = cross_validated(examples.features, targets, seed=seed)
+        kernel, by_kernel = None, by_trees
+        if len(examples) >= FEWEST_FOR_KERNEL:
+            kernel, by_kernel = fit_kernel_ridge(examples.features, targets, seed=seed) or (None, by_trees)
+        share, trusted = _blended(examples, losses, by_trees, by_kernel, floor)
+        parts: list[Trees | KernelRidge] = []
+        if share < 1:
+            parts.append(grow(examples.features, targets, seed=seed).scaled(1 - share))
+        if kernel is not None and share > 0:
+            parts.append(kernel.scaled(share))
+        return cls(Blend(tuple(parts), examples.features.shape[1]), unit, trusted.shares)
 
     def predict(self, told: NDArray[np.float32]) -> Prediction:
         """Predict the losses of examples.
@@ -181,7 +197,7 @@ class Surrogate:
         RuntimeError
             The extra `surrogate` is not installed.
         """
-        if not isinstance(self.model, Trees):
+        if not isinstance(self.model, Blend):
             raise ValueError("surrogate: this one was read from bytes; publish those")
         return self.model.to_onnx({"unit": repr(self.unit), "shares": json.dumps(self.shares.tolist())})
 
@@ -216,13 +232,21 @@ def digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _shares(examples: LabelledExamples, losses: Float, said: Float, floor: float) -> Float:
-    """How to mix the scores, judged on examples that the trees behind `said` have not seen."""
+def _blended(
+    examples: LabelledExamples, losses: Float, by_trees: Float, by_kernel: Float, floor: float
+) -> tuple[float, Trust]:
+    """The share of the kernel that promises the least variance, if that is surely less than with none."""
+    alone = best = _trust(examples, losses, by_trees, floor)
+    chosen = 0.0
+    for share in _OF_KERNEL:
+        found = _trust(examples, losses, (1 - share) * by_trees + share * by_kernel, floor)
+        if found.variances.sum() < best.variances.sum() and found.surely_below(alone):
+            chosen, best = share, found
+    return chosen, best
+
+
+def _trust(examples: LabelledExamples, losses: Float, said: Float, floor: float) -> Trust:
+    """How to mix the scores, judged by what was said (m, 2) of examples whose losses were left out."""
     means, squares = np.maximum(said, 0).T
     scores = np.vstack([examples.scores, means, np.sqrt(squares), np.ones(len(losses))])
-    weights = examples.weights
-    average = (scores * weights).sum(axis=1) / max(weights.sum(), _TINY)
-    usable = average > 0
-    scores = np.where(usable[:, None], scores / np.where(usable, average, 1.0)[:, None], 1.0)
-    residuals = np.square(losses - means)
-    return least_variance(scores, weights * residuals, floor)
+    return trust(scores, examples.weights, losses - means, floor)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_coreset.onnx_model import LARGEST_MODEL
+from stream_coreset.onnx_export import OPSETS, OnnxPart
 
 __all__ = ["Trees", "cross_validated", "grow"]
 
@@ -19,7 +19,7 @@ Features = NDArray[np.float32]
 N_TREES = 60
 FOLDS = 5
 _BYTES_PER_NODE = 42  # as ONNX; 38 were measured
-_OPSETS = {"": 17, "ai.onnx.ml": 3}
+_LARGEST = 6 << 20  # bytes as ONNX; the rest of a model of 8 MB is for what stands beside the trees
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,8 +41,12 @@ class Trees:
         found: Float = self.forest.predict(features) * self.scales
         return found
 
-    def to_onnx(self, notes: dict[str, str]) -> bytes:
-        """The forest as an ONNX model that carries these notes; equal trees give equal bytes.
+    def scaled(self, factor: float) -> Trees:
+        """The same, with predictions multiplied by a factor."""
+        return replace(self, scales=factor * self.scales)
+
+    def onnx_part(self, output: str) -> OnnxPart:
+        """The node from "features" (n, inputs) to `output` (n, 2).
 
         Raises
         ------
@@ -52,19 +56,16 @@ class Trees:
         types = importlib.import_module("skl2onnx.common.data_types")
         shape = [None, self.forest.n_features_in_]
         model = importlib.import_module("skl2onnx").convert_sklearn(
-            self.forest,
-            "surrogate",
-            initial_types=[("features", types.FloatTensorType(shape))],
-            target_opset=_OPSETS,
+            self.forest, initial_types=[("features", types.FloatTensorType(shape))], target_opset=OPSETS
         )
-        _tidy(model, self.scales)
-        importlib.import_module("onnx.helper").set_model_props(model, dict(sorted(notes.items())))
-        data: bytes = model.SerializeToString(deterministic=True)
-        return data
+        (node,) = model.graph.node
+        _tidy(node, self.scales)
+        node.output[0] = output
+        return OnnxPart([node], {})
 
 
 def grow(features: Features, targets: Float, *, seed: int, n_trees: int = N_TREES) -> Trees:
-    """Fit extra trees: half of the features a split, leaves as small as a model of 8 MB allows.
+    """Fit extra trees: half of the features a split, leaves as small as 6 MB of them allow.
 
     Parameters
     ----------
@@ -77,11 +78,11 @@ def grow(features: Features, targets: Float, *, seed: int, n_trees: int = N_TREE
         Size of the forest.
     """
     scales = np.maximum(targets.std(axis=0), np.finfo(np.float64).tiny)
-    leaf = 1 + len(features) * n_trees * 2 * _BYTES_PER_NODE // LARGEST_MODEL // 2
+    leaf = 1 + len(features) * n_trees * 2 * _BYTES_PER_NODE // _LARGEST // 2
     while True:
         forest = _forest(n_trees, leaf, seed).fit(features, targets / scales)
         nodes = sum(tree.tree_.node_count for tree in forest.estimators_)
-        if nodes * _BYTES_PER_NODE <= LARGEST_MODEL:
+        if nodes * _BYTES_PER_NODE <= _LARGEST:
             return Trees(forest, scales)
         leaf += 1 + leaf // 2
 
@@ -104,10 +105,8 @@ def _forest(n_trees: int, leaf: int, seed: int) -> Any:
     )
 
 
-def _tidy(model: Any, scales: Float) -> None:
-    """Two outputs in the shape, scales in the leaves, and no attributes that only repeat the default."""
-    model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 2
-    node = model.graph.node[0]
+def _tidy(node: Any, scales: Float) -> None:
+    """Scales in the leaves, and no attributes that only repeat the default."""
     kept = [a for a in node.attribute if a.name not in ("nodes_hitrates", "nodes_missing_value_tracks_true")]
     values = {attribute.name: attribute for attribute in kept}
     of_leaves = np.array(values["target_weights"].floats) * scales[np.array(values["target_ids"].ints)]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["least_variance"]
+__all__ = ["Trust", "least_variance", "trust"]
 
 Float = NDArray[np.float64]
 
@@ -14,6 +16,49 @@ _ENOUGH = 2.0  # standard errors
 _FOLDS, _DIVISIONS = 5, 2
 _FEWEST = 2 * _FOLDS  # examples with a residual
 _TINY = 1e-12
+
+
+@dataclass(frozen=True, eq=False)
+class Trust:
+    """How scores mix, and what that is worth.
+
+    Attributes
+    ----------
+    shares : (j,) float64
+        Sum to 1.
+    variances : (m,) float64
+        What each labelled example adds to the variance of the estimated total, up to a factor.
+    """
+
+    shares: Float
+    variances: Float
+
+    def surely_below(self, other: Trust) -> bool:
+        """Whether the variance is below that of another by two standard errors."""
+        gains = other.variances - self.variances
+        return bool(gains.sum() > _ENOUGH * gains.std() * np.sqrt(len(gains)))
+
+
+def trust(scores: Float, weights: Float, residuals: Float, floor: float) -> Trust:
+    """Mix scores so that the variance is least, as far as labelled examples can tell.
+
+    Parameters
+    ----------
+    scores : (j, m) float64
+        Each score at m examples, of any scale; the last one is uniform.
+    weights : (m,) float64
+        How many examples each stands for.
+    residuals : (m,) float64
+        The part of each loss that was not foreseen.
+    floor : float
+        eta, the share of uniform sampling that is added in any case.
+    """
+    average = (scores * weights).sum(axis=1) / max(weights.sum(), _TINY)
+    usable = average > 0
+    scores = np.where(usable[:, None], scores / np.where(usable, average, 1.0)[:, None], 1.0)
+    squares = weights * np.square(residuals)
+    shares = least_variance(scores, squares, floor)
+    return Trust(shares, squares / np.maximum((1 - floor) * (shares @ scores) + floor, _TINY))
 
 
 def least_variance(scores: Float, squares: Float, floor: float) -> Float:

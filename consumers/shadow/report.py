@@ -11,7 +11,10 @@ from consumers.shadow.evidence import Comparison
 from consumers.tables import aligned, percent, short, wrapped
 from stream_coreset.gain import uniform_rate
 
-__all__ = ["ShadowReport"]
+__all__ = ["FEW", "ShadowReport"]
+
+FEW = 20
+"""Examples that decide, below which an interval says nothing."""
 
 _HEADINGS = ("rate", "of uniform's error", "95 % interval", "uniform as good", "by cluster alone")
 
@@ -105,7 +108,12 @@ def _said(first: Comparison) -> str:
         )
     if math.isnan(low):
         return f"{at} has; how certain that is cannot be told."
-    within = f"(95 %: {low:.2f} to {high:.2f}, less certain where few large losses decide)"
+    if first.ours.deciding < FEW:
+        return (
+            f"{at} has, but no more than {first.ours.deciding:.0f} large losses decide that, too few for an "
+            "interval that could be relied on: judge by more examples (--judged-by)."
+        )
+    within = f"(95 %: {low:.2f} to {high:.2f})"
     if high < 1:
         as_good = percent(uniform_rate(first.rate, ratio))
         return f"{at} has {within}; it would need {as_good} of the stream for the same."
@@ -130,6 +138,7 @@ def _values(one: Comparison) -> dict[str, Any]:
     return {
         "rate": one.rate,
         "drawn": one.ours.expected_size,
+        "deciding": one.ours.deciding,
         "error_to_uniform": _known(one.ours.ratio),
         "low": _known(low),
         "high": _known(high),

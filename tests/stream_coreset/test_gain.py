@@ -62,6 +62,13 @@ def test_the_interval_covers_what_another_sample_of_the_stream_says() -> None:
     assert covered >= 30
 
 
+def test_it_tells_of_how_few_examples_the_error_comes() -> None:
+    losses = np.zeros(2_000)
+    losses[::100] = 1.0
+    assert sampling_gain(losses, np.full(2_000, 0.02)).deciding == pytest.approx(20, rel=0.05)
+    assert sampling_gain(1e80 * losses, np.full(2_000, 0.02)).deciding == pytest.approx(20, rel=0.05)
+
+
 def test_losses_that_are_all_the_same_leave_nothing_to_gain() -> None:
     assert math.isnan(sampling_gain(np.ones(100), np.full(100, 0.1)).ratio)
 
@@ -84,6 +91,6 @@ def test_the_uniform_rate_has_that_error(s: int, ratio: float) -> None:
 
 
 def test_the_interval_is_symmetric_in_the_logarithm() -> None:
-    low, high = Gain(0.5, 0.1, 20.0).interval
+    low, high = Gain(0.5, 0.1, 20.0, 50.0).interval
     assert low * high == pytest.approx(0.25)
     assert math.log(high / low) == pytest.approx(2 * 2.093 * 0.1, rel=1e-3)

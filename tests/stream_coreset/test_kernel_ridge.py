@@ -1,0 +1,92 @@
+"""Kernel ridge regression, against scikit-learn's and examples truly left out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from sklearn.kernel_ridge import KernelRidge as Oracle
+
+from stream_coreset.kernel_ridge import KernelRidge, fit_kernel_ridge
+from stream_coreset.surrogate import features
+
+Floats = NDArray[np.float64]
+
+M = 120
+STRENGTHS = 10.0 ** np.arange(-3, 1.01, 0.5)
+
+
+@pytest.fixture(scope="module", name="told")
+def what_it_is_told() -> NDArray[np.float32]:
+    rng = np.random.default_rng(1)
+    return features(
+        rng.normal(size=(M, 3)), rng.exponential(size=M), rng.exponential(size=M)
+    )  # fewer than landmarks: all of them are
+
+
+@pytest.fixture(scope="module", name="targets")
+def losses_and_squares(told: NDArray[np.float32]) -> Floats:
+    losses = 2 + np.sin(2 * told[:, 0]) + 0.2 * np.random.default_rng(2).normal(size=M)
+    return np.column_stack([losses, losses**2])
+
+
+@pytest.fixture(scope="module", name="fitted")
+def fitted_and_left_out(told: NDArray[np.float32], targets: Floats) -> tuple[KernelRidge, Floats]:
+    found = fit_kernel_ridge(told, targets, seed=3)
+    assert found is not None
+    return found
+
+
+def kernel_of(model: KernelRidge, told: NDArray[np.float32]) -> Floats:
+    placed = ((told - model.shift) * model.scale).astype(np.float64)
+    return np.exp(-np.square(placed[:, None] - placed[None]).sum(axis=2))
+
+
+def left_out_one_by_one(kernel: Floats, targets: Floats, strength: float) -> Floats:
+    said = np.zeros_like(targets)
+    for out in range(M):
+        rest = np.arange(M) != out
+        oracle = Oracle(alpha=strength, kernel="precomputed").fit(kernel[np.ix_(rest, rest)], targets[rest])
+        said[out] = oracle.predict(kernel[[out]][:, rest])[0]
+    return said
+
+
+def test_it_is_kernel_ridge_regression_of_the_best_strength(
+    fitted: tuple[KernelRidge, Floats], told: NDArray[np.float32], targets: Floats
+) -> None:
+    model, left_out = fitted
+    kernel, offset = kernel_of(model, told), targets.mean(axis=0)
+    by_strength = {
+        strength: left_out_one_by_one(kernel, targets - offset, strength) + offset for strength in STRENGTHS
+    }
+    best = min(STRENGTHS, key=lambda strength: np.square(by_strength[strength] - targets)[:, 0].sum())
+    oracle = Oracle(alpha=best, kernel="precomputed").fit(kernel, targets - offset)
+    assert np.allclose(model.predict(told), oracle.predict(kernel) + offset, atol=1e-3)
+    like_the_best = np.abs(left_out - by_strength[best]).max(axis=1) < 1e-3
+    assert like_the_best.mean() > 0.5  # others were told by what is best where they are left out, too
+
+
+def test_it_foretells_what_is_smooth(told: NDArray[np.float32], fitted: tuple[KernelRidge, Floats]) -> None:
+    fresh = features(np.random.default_rng(4).normal(size=(500, 3)), np.ones(500), np.ones(500))
+    assert np.corrcoef(fitted[0].predict(fresh)[:, 0], np.sin(2 * fresh[:, 0]))[0, 1] > 0.8
+
+
+def test_many_examples_or_columns_give_no_more_than_two_megabytes() -> None:
+    rng = np.random.default_rng(5)
+    for m, d in ((700, 4), (200, 6_000)):
+        told = rng.normal(size=(m, d + 2)).astype(np.float32)
+        found = fit_kernel_ridge(told, rng.exponential(size=(m, 2)), seed=6)
+        assert found is not None
+        model, left_out = found
+        assert len(model.landmarks) == min(500, (2 << 20) // (4 * (d + 2)))
+        assert left_out.shape == (m, 2)
+
+
+def test_equal_features_say_nothing() -> None:
+    assert fit_kernel_ridge(np.ones((30, 4), np.float32), np.ones((30, 2)), seed=0) is None
+
+
+@pytest.mark.filterwarnings("error")
+def test_an_example_far_from_all_gets_the_mean(fitted: tuple[KernelRidge, Floats], targets: Floats) -> None:
+    far = np.full((1, 5), 1e15, np.float32)
+    assert np.allclose(fitted[0].predict(far), targets.mean(axis=0), rtol=1e-5)
