@@ -14,7 +14,7 @@ from consumers.records.ledger import source_id
 from consumers.transform import Output
 from stream_coreset.clusters import Clusters
 from stream_coreset.prediction import Prediction
-from stream_coreset.sensitivity import Sample
+from stream_coreset.sample import Sample
 from stream_coreset.stream import AdaptedWindow
 
 __all__ = ["Emitted", "columns_of", "emit", "place"]

@@ -31,8 +31,9 @@ from stream_coreset.clusters import Clusters
 from stream_coreset.estimates import anticipated_standard_error
 from stream_coreset.limits import Shares
 from stream_coreset.prediction import Prediction
+from stream_coreset.sample import Sample
 from stream_coreset.sampling import inclusion_probabilities
-from stream_coreset.sensitivity import Sample, SensitivitySampler
+from stream_coreset.sensitivity import SensitivitySampler
 from stream_coreset.stream import AdaptedWindow, WindowSampler
 from stream_coreset.window import Window
 

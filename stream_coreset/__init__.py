@@ -12,8 +12,9 @@ from stream_coreset.kmeans import Assignment, MiniBatchKMeans, WeightedPoints
 from stream_coreset.labels import LabelBuffer
 from stream_coreset.limits import Limits
 from stream_coreset.prediction import Prediction
+from stream_coreset.sample import Sample
 from stream_coreset.selection import Coreset, select
-from stream_coreset.sensitivity import Sample, SensitivitySampler
+from stream_coreset.sensitivity import SensitivitySampler
 from stream_coreset.surrogate import Surrogate
 
 __all__ = [

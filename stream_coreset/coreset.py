@@ -17,7 +17,8 @@ from stream_coreset.fair_shares import check_groups
 from stream_coreset.kernels import totals
 from stream_coreset.limits import Limits
 from stream_coreset.probes import choose_probes
-from stream_coreset.sensitivity import Sample, SensitivitySampler
+from stream_coreset.sample import Sample
+from stream_coreset.sensitivity import SensitivitySampler
 from stream_coreset.stream import AdaptedWindow, ClusterModel, WindowSampler
 
 __all__ = ["StreamingCoreset"]

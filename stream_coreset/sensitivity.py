@@ -11,50 +11,17 @@ from numpy.typing import NDArray
 from stream_coreset.clusters import Clusters
 from stream_coreset.estimates import error_bound, size_for
 from stream_coreset.fair_shares import with_fair_shares
-from stream_coreset.kmeans import Assignment
 from stream_coreset.limits import Limits, Shares, normalised
 from stream_coreset.prediction import Prediction
+from stream_coreset.sample import Sample
 from stream_coreset.sampling import DESIGNS, draw
 from stream_coreset.scores import Cut, cluster_scores, draw_order
+from stream_coreset.weighted import Assignment
 
-__all__ = ["Sample", "SensitivitySampler"]
+__all__ = ["SensitivitySampler"]
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Sample:
-    """A weighted sample of one window.
-
-    Attributes
-    ----------
-    indices : (m,) int64
-        Rows of the window in draw order, so that a row's rank is its position; iid may repeat a row.
-    weights : (m,) float64
-        1 / probabilities.
-    probabilities : (m,) float64
-        Expected number of times that the row is drawn: pi, or s p for iid.
-    expected_size : float
-        s, what the sizes of many such samples average to; a real number.
-    scores : (n,) float64
-        p, the sampling probability of every row of the window; sums to 1.
-    largest : Shares
-        The largest shares that p would have without the limits; zeros where there are no limits.
-    order : (n,) int64 or None
-        The rows as the design passed through them; None for iid.
-    """
-
-    indices: Int
-    weights: Float
-    probabilities: Float
-    expected_size: float
-    scores: Float
-    largest: Shares
-    order: Int | None
-
-    def __len__(self) -> int:
-        return len(self.indices)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,9 +199,9 @@ class SensitivitySampler:
         Axiotis et al. 2024, section 3, theorem 1; Brändén, Jonasson 2012: what ordered pivotal sampling draws
         is negatively associated, so that sums concentrate as well as those of independent draws.
         """
-        labels, _ = _columns(assignment)
-        s = self.expected_size(len(labels))
-        if self.design == "systematic" or not (np.isfinite(clusters.losses).any() and len(labels) and s > 0):
+        n = len(assignment.labels)
+        s = self.expected_size(n)
+        if self.design == "systematic" or not (np.isfinite(clusters.losses).any() and n and s > 0):
             return None
         proxies = self._cluster_scores(assignment, clusters)[0]
         total, scored = float(proxies.sum()), proxies > 0
@@ -249,11 +216,10 @@ class SensitivitySampler:
         predicted: Prediction | None,
     ) -> tuple[Float, Shares]:
         """p, and the largest shares that it would have without the limits."""
-        labels, distances = _columns(assignment)
-        n = len(labels)
+        labels, n = assignment.labels, len(assignment.labels)
         if n == 0 or clusters.version == 0 or clusters.k == 0:
             return np.full(n, 1.0 / max(n, 1)), Shares()
-        _check_assignment(labels, distances, clusters)
+        assignment.check(clusters.k)
         if predicted is not None:
             self._check_prediction(predicted, n)
         scores, shares = _joined(self._cluster_scores(assignment, clusters), predicted)
@@ -305,25 +271,6 @@ def _joined(scores: list[Float], predicted: Prediction | None) -> tuple[list[Flo
     if predicted is not None:
         return predicted.joined(scores)
     return scores, np.full(len(scores), 1.0 / len(scores))
-
-
-def _columns(assignment: Assignment) -> tuple[Int, Float]:
-    return assignment.labels, assignment.distances.astype(np.float64)
-
-
-def _check_assignment(labels: Int, distances: Float, clusters: Clusters) -> None:
-    if labels.shape != distances.shape or labels.ndim != 1:
-        raise ValueError(f"assignment: shapes {labels.shape} and {distances.shape} should be (n,) both")
-    bad = (labels < 0) | (labels >= clusters.k)
-    if bad.any():
-        row = int(np.argmax(bad))
-        raise ValueError(
-            f"assignment: row {row} has label {labels[row]}, but there are {clusters.k} centers; "
-            "assign and sample with the same clusters"
-        )
-    bad = ~(np.isfinite(distances) & (distances >= 0))
-    if bad.any():
-        raise ValueError(f"assignment: row {np.argmax(bad)} has distance {distances[bad][0]}")
 
 
 def _check_numbers(numbers: Int, n: int, name: str) -> None:

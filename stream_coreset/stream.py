@@ -18,7 +18,8 @@ from stream_coreset.clusters import Clusters, adapted
 from stream_coreset.kmeans import Assignment, MiniBatchKMeans, WeightedPoints
 from stream_coreset.losses import LossBook
 from stream_coreset.prediction import Prediction
-from stream_coreset.sensitivity import Sample, SensitivitySampler
+from stream_coreset.sample import Sample
+from stream_coreset.sensitivity import SensitivitySampler
 
 __all__ = ["AdaptedWindow", "ClusterModel", "WindowSampler"]
 

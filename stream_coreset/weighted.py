@@ -28,6 +28,28 @@ class Assignment:
     labels: NDArray[np.int64]
     distances: NDArray[np.floating]
 
+    def check(self, k: int) -> None:
+        """Look that it is one to k centers.
+
+        Raises
+        ------
+        ValueError
+            Shapes disagree, a label points to no center, or a distance is negative or not finite.
+        """
+        if self.labels.shape != self.distances.shape or self.labels.ndim != 1:
+            shapes = f"{self.labels.shape} and {self.distances.shape}"
+            raise ValueError(f"assignment: shapes {shapes} should be (n,) both")
+        bad = (self.labels < 0) | (self.labels >= k)
+        if bad.any():
+            row = int(np.argmax(bad))
+            raise ValueError(
+                f"assignment: row {row} has label {self.labels[row]}, but there are {k} centers; "
+                "assign and sample with the same clusters"
+            )
+        bad = ~(np.isfinite(self.distances) & (self.distances >= 0))
+        if bad.any():
+            raise ValueError(f"assignment: row {np.argmax(bad)} has distance {self.distances[bad][0]}")
+
 
 @dataclass(frozen=True)
 class WeightedPoints:

@@ -15,9 +15,9 @@ from stream_coreset.design_variance import design_variance
 from stream_coreset.estimates import uniform_variance
 from stream_coreset.labels import LabelBuffer
 from stream_coreset.prediction import Prediction
+from stream_coreset.sample import Sample
 from stream_coreset.sampling import draw
 from stream_coreset.scores import known_spreads
-from stream_coreset.sensitivity import Sample
 from stream_coreset.stream import AdaptedWindow, ClusterModel, WindowSampler
 from stream_coreset.surrogate import LabelledExamples, Surrogate, features
 

@@ -9,8 +9,8 @@ import pytest
 from support.traps import UNBIASED, z_score
 
 from stream_coreset import Limits, StreamingCoreset, select
+from stream_coreset.sample import Sample
 from stream_coreset.sampling import inclusion_probabilities
-from stream_coreset.sensitivity import Sample
 
 D, K, N, HOSTILE = 8, 24, 500, 25
 KEPT = 0.8 - 1e-9

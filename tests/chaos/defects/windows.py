@@ -21,7 +21,8 @@ from consumers.ipc import write_stream
 from consumers.records.ledger import LedgerEntry
 from consumers.sampler import SamplerTransform
 from consumers.transform import Output, Unit
-from stream_coreset.sensitivity import Sample, SensitivitySampler
+from stream_coreset.sample import Sample
+from stream_coreset.sensitivity import SensitivitySampler
 from stream_coreset.window import Window
 
 _WINDOW = 3  # of a process: the one that a defect of a single window concerns
