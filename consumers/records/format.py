@@ -51,9 +51,15 @@ def scaling(points: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.float
     The offset is the median, and the farthest point is scaled to the end of float16's range, so that the
     nearer ones keep its relative precision down to 1e-9 of the farthest one's distance.
     """
-    wide = np.asarray(points, dtype=np.float64)
-    offset = (np.median(wide, axis=0) if len(wide) else np.zeros(wide.shape[1])).astype(np.float32)
-    scale = (np.abs(wide - offset).max(axis=0, initial=0.0) / _FARTHEST).astype(np.float32)
+    columns = np.ascontiguousarray(np.transpose(points))  # what follows is faster along memory
+    if not len(points):
+        return np.zeros(len(columns), np.float32), np.ones(len(columns), np.float32)
+    offset = np.median(columns, axis=1).astype(np.float32)
+    wide, middle = np.float64, offset.astype(np.float64)
+    farthest = np.maximum(
+        columns.max(axis=1).astype(wide) - middle, middle - columns.min(axis=1).astype(wide)
+    )
+    scale = (farthest / _FARTHEST).astype(np.float32)
     scale[scale < 1e-30] = 1
     return offset, scale
 
