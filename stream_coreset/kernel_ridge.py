@@ -24,7 +24,7 @@ _STRENGTHS = 10.0 ** np.arange(-3, 1.01, 0.5)  # a weaker one asks for more digi
 _JITTER = 1e-5
 _FOLDS = 5
 _ROUNDING = 1e-10
-_TINY = 1e-30
+_RESOLUTION = 1e-6  # of float32: columns that vary less say nothing
 _ROWS = 2_048  # of one pass
 
 
@@ -162,11 +162,10 @@ def _said_by_those_chosen_without(found: Sequence[_Fitted], targets: Float, seed
 
 def _placing(told: Float) -> tuple[Float, Float]:
     """Shift and scale: embeddings of total variance 1, what is told of the cluster beside them."""
-    d = told.shape[1] - 2
-    deviations = told.std(axis=0)
-    of_embedding = 1 / max(float(np.linalg.norm(deviations[:d])), _TINY)
-    of_cluster = np.where(deviations[d:] > 0, _OF_THE_CLUSTER / np.maximum(deviations[d:], _TINY), 0.0)
-    return told.mean(axis=0), np.append(np.full(d, of_embedding), of_cluster)
+    d, deviations, largest = told.shape[1] - 2, told.std(axis=0), np.abs(told).max(axis=0)
+    lengths = np.append(np.full(d, np.linalg.norm(deviations[:d])), deviations[d:] / _OF_THE_CLUSTER)
+    resolved = lengths > _RESOLUTION * np.append(np.full(d, largest[:d].max(initial=0)), largest[d:])
+    return told.mean(axis=0), np.where(resolved, 1 / np.where(resolved, lengths, 1), 0.0)
 
 
 def _fitted(landmarks: Float, squares: Float, targets: Float, width: float) -> Iterator[_Fitted]:

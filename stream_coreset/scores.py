@@ -12,13 +12,14 @@ from stream_coreset.kernels import nearest
 from stream_coreset.seeding import kmeans_plus_plus
 from stream_coreset.weighted import Assignment
 
-__all__ = ["Cut", "cluster_scores", "draw_order", "known_spreads"]
+__all__ = ["Cut", "cluster_scores", "draw_order", "expected_losses", "known_spreads"]
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
 Cut = Callable[[Float], Float]
 
-_NEIGHBOURHOODS = 8  # more serve training on a few dozen examples, and cost the estimate of small samples
+_DRAWS_EACH = 4  # fewer a neighbourhood serve training on a few dozen examples, and cost their estimate
+_MOST_NEIGHBOURHOODS = 128
 
 
 def cluster_scores(
@@ -63,42 +64,60 @@ def cluster_scores(
     ]
 
 
-def draw_order(assignment: Assignment, clusters: Clusters, *, z: float, promises: Float | None = None) -> Int:
+def draw_order(labels: Int, clusters: Clusters, promises: Float, s: float) -> Int:
     """Rows in the order in which a design passes through them, fixed before the draw; ties as they came.
 
-    Neighbours rarely enter the sample together, so they should be alike in what they add to the estimate.
-    The order is by (cluster in order of its loss, distance). Where there are promises, it passes through
-    eight neighbourhoods of clusters, in each by promise, rising and falling in turn: so the sample is spread
-    over what an example adds to the estimate, and over where it lies, which is what training needs.
+    Neighbours rarely enter the sample together, so they should be alike in what they add to the estimate, and
+    lie near to each other, which is what training needs. So the order passes through neighbourhoods of
+    clusters, one for every four draws, each near to the one before; in each by promise, rising and falling
+    in turn.
 
     Parameters
     ----------
-    assignment, clusters, z
-        As in `cluster_scores`.
-    promises : (n,) float64, optional
-        Predicted loss / p: what an example is expected to add to the estimate if it is drawn.
+    labels : (n,) int64
+        The cluster of each example.
+    clusters : Clusters
+        The centers that the labels point to.
+    promises : (n,) float64
+        Expected loss / p: what an example is expected to add to the estimate if it is drawn.
+    s : float
+        Expected size of the sample.
 
     Returns
     -------
     (n,) int64
     """
-    if promises is not None and clusters.k:
-        place = _neighbourhoods(clusters)[assignment.labels]
-        return np.lexsort((np.where(place % 2, -promises, promises), place))
-    place = assignment.labels
-    if clusters.version and np.isfinite(clusters.losses).any():
-        by_loss = np.argsort(_losses(clusters, z), kind="stable")
-        place = np.argsort(by_loss, kind="stable")[place]
-    # The bits of floats of 0 or more sort as the floats do: one sort instead of two.
-    bits = (assignment.distances.astype(np.float32) + np.float32(0)).view(np.uint32)
-    return np.argsort(place.astype(np.uint64) << np.uint64(32) | bits, kind="stable")
+    place = np.zeros(len(promises), np.int64)
+    if clusters.k:
+        place = _neighbourhoods(clusters, s)[labels]
+    return np.lexsort((np.where(place % 2, -promises, promises), place))
 
 
-def _neighbourhoods(clusters: Clusters) -> Int:
-    """Of each cluster, the nearest of at most eight centers that lie far from each other."""
-    seeds = kmeans_plus_plus(clusters.centers, _NEIGHBOURHOODS)
-    places: Int = nearest(clusters.centers, clusters.centers[seeds])[0]
-    return places
+def expected_losses(labels: Int, clusters: Clusters, *, z: float) -> Float:
+    """The center loss of every example, (n,), estimated where it is not known; 1 where none is."""
+    if not np.isfinite(clusters.losses).any():
+        return np.ones(len(labels))
+    return _losses(clusters, z)[labels]
+
+
+def _neighbourhoods(clusters: Clusters, s: float) -> Int:
+    """Of each cluster, the nearest of some centers that lie far from each other, in the order of a path."""
+    seeds = kmeans_plus_plus(clusters.centers, int(np.clip(s / _DRAWS_EACH, 1, _MOST_NEIGHBOURHOODS)))
+    places = nearest(clusters.centers, clusters.centers[seeds])[0]
+    path: Int = np.argsort(_path(clusters.centers[seeds].astype(np.float64)))
+    return path[places]
+
+
+def _path(points: Float) -> Int:
+    """From the point farthest from their mean to the nearest one left, and so on through all."""
+    left = np.arange(len(points))
+    at = int(np.argmax(np.square(points - points.mean(axis=0)).sum(axis=1)))
+    visited = []
+    while len(left) > 1:
+        visited.append(at)
+        left = left[left != at]
+        at = int(left[np.argmin(np.square(points[left] - points[at]).sum(axis=1))])
+    return np.array([*visited, at])
 
 
 def _losses(clusters: Clusters, z: float) -> Float:

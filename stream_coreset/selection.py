@@ -27,6 +27,7 @@ from stream_coreset.limits import Limits
 from stream_coreset.losses import LossBook
 from stream_coreset.probes import Probes, choose_probes
 from stream_coreset.sampling import inclusion_probabilities
+from stream_coreset.scores import draw_order, expected_losses
 from stream_coreset.sensitivity import SensitivitySampler
 
 __all__ = ["Coreset", "select"]
@@ -59,8 +60,10 @@ class Coreset:
         Losses that were asked, each of another row.
     expected_size : float
         s; ``len(indices)`` is s rounded up or down.
-    order : (n,) int64 or None
-        The rows as the design passed through them; None for iid.
+    labels : (n,) int64
+        The cluster of every row.
+    expected_losses : (n,) float64
+        What was expected of every row: the surrogate's prediction, or the loss of its center.
     """
 
     indices: Int
@@ -70,10 +73,21 @@ class Coreset:
     clusters: Clusters
     n_queries: int
     expected_size: float
-    order: Int | None
+    labels: Int
+    expected_losses: Float
 
     def __len__(self) -> int:
         return len(self.indices)
+
+    def order(self, s: float | None = None) -> Int:
+        """The rows as a design without replacement passes through them, for this or another expected size."""
+        return draw_order(self.labels, self.clusters, self.promises, self.expected_size if s is None else s)
+
+    @property
+    def promises(self) -> Float:
+        """Expected loss / p of every row: what it adds to the estimate if it is drawn."""
+        p = self.scores
+        return np.divide(self.expected_losses, p, out=np.zeros(len(p)), where=p > 0)
 
 
 def select(
@@ -199,7 +213,17 @@ def select(
     )
     p, s = sample.scores, sample.expected_size
     expected = s * (p / p.sum()) if design == "iid" else inclusion_probabilities(p, s)
-    return Coreset(sample.indices, sample.weights, expected, p, clusters, len(asked), s, sample.order)
+    return Coreset(
+        sample.indices,
+        sample.weights,
+        expected,
+        p,
+        clusters,
+        len(asked),
+        s,
+        assignment.labels,
+        expected_losses(assignment.labels, clusters, z=z) if predicted is None else predicted.means,
+    )
 
 
 def _clustered(

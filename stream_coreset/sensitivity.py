@@ -15,7 +15,7 @@ from stream_coreset.limits import Limits, Shares, normalised
 from stream_coreset.prediction import Prediction
 from stream_coreset.sample import Sample
 from stream_coreset.sampling import DESIGNS, draw
-from stream_coreset.scores import Cut, cluster_scores, draw_order
+from stream_coreset.scores import Cut, cluster_scores, draw_order, expected_losses
 from stream_coreset.weighted import Assignment
 
 __all__ = ["SensitivitySampler"]
@@ -248,10 +248,12 @@ class SensitivitySampler:
     def _order(
         self, assignment: Assignment, clusters: Clusters, predicted: Prediction | None, p: Float
     ) -> Int:
-        promises = None
         if predicted is not None:
-            promises = np.divide(predicted.means, p, out=np.zeros(len(p)), where=p > 0)
-        return draw_order(assignment, clusters, z=self.z, promises=promises)
+            expected = predicted.means
+        else:
+            expected = expected_losses(assignment.labels, clusters, z=self.z)
+        promises = np.divide(expected, p, out=np.zeros(len(p)), where=p > 0)
+        return draw_order(assignment.labels, clusters, promises, self.expected_size(len(p)))
 
     def _check_prediction(self, predicted: Prediction, n: int) -> None:
         if len(predicted) != n:

@@ -56,8 +56,8 @@ def measure(data: DataSet, seed: int, columns: tuple[str, ...] = COLUMNS) -> dic
     queries = without.n_queries
     rest: dict[str, Callable[[], Figure]] = {
         OURS: lambda: _figure(data, _selected(data, seed, surrogate="trees", probes=PROBES)),
-        PAPER: lambda: _figure(data, _selected(data, seed, **PAPERS_SCHEME)),
-        EQUAL: lambda: _figure(data, _selected(data, seed, n_clusters=queries, **PAPERS_SCHEME)),
+        PAPER: lambda: _figure(data, _selected(data, seed, **PAPERS_SCHEME), "iid"),
+        EQUAL: lambda: _figure(data, _selected(data, seed, n_clusters=queries, **PAPERS_SCHEME), "iid"),
         STRATIFIED: lambda: _stratified(data, without, seed),
         MORE: lambda: _larger(data, queries),
     }
@@ -70,16 +70,15 @@ def _selected(data: DataSet, seed: int, **how: object) -> Coreset:
     return select(data.X, lambda rows: data.losses[rows], **arguments)
 
 
-def _figure(data: DataSet, chosen: Coreset) -> Figure:
-    """Scores and order do not depend on the rate: one clustering serves all rates."""
-    return Figure(chosen.n_queries, tuple(_ratios(data, _variances(data, chosen))))
+def _figure(data: DataSet, chosen: Coreset, design: str = "pivotal") -> Figure:
+    """Scores do not depend on the rate: one clustering serves all rates."""
+    return Figure(chosen.n_queries, tuple(_ratios(data, _variances(data, chosen, design))))
 
 
-def _variances(data: DataSet, chosen: Coreset) -> Iterator[float]:
+def _variances(data: DataSet, chosen: Coreset, design: str) -> Iterator[float]:
     for rate in RATES:
         s = rate * len(data.X)
-        design = "iid" if chosen.order is None else "pivotal"
-        yield design_variance(data.losses, chosen.scores, s, design, chosen.order)
+        yield design_variance(data.losses, chosen.scores, s, design, chosen.order(s))
 
 
 def _stratified(data: DataSet, clustered: Coreset, seed: int) -> Figure:

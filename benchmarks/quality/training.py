@@ -7,7 +7,7 @@ rest is chosen, a fresh model is fitted on that sample alone, and tested on exam
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -26,7 +26,7 @@ from stream_coreset.sampling import draw
 __all__ = ["RATES", "TASKS", "UNWEIGHTED", "Pool", "chosen", "gains", "mnist_embedding", "parts"]
 
 RATES = (0.01, 0.02, 0.05, 0.1)
-UNWEIGHTED, LEVERAGE = "ours, weights dropped", "leverage scores"
+UNWEIGHTED, EVENER, LEVERAGE = "ours, weights dropped", "ours, floor .6", "leverage scores"
 
 Floats = NDArray[np.float64]
 Int = NDArray[np.int64]
@@ -123,13 +123,14 @@ def chosen(pool: Pool, seed: int) -> Mapping[str, Callable[[float], Sample]]:
     labels, _ = nearest(pool.X, ours.clusters.centers)
     by_cluster = np.lexsort((rng.random(n), labels))
     even = np.full(n, 1 / n)
+    evener = replace(ours, scores=(ours.scores + even) / 2)  # a floor of .2 becomes one of .6
 
     def drawn(p: Floats, s: float, design: str, order: Int | None = None) -> Sample:
         rows, weights, _ = draw(p, s, design, order, rng)
         return rows, weights
 
     def unweighted(s: float) -> Sample:
-        rows, weights = drawn(ours.scores, s, "pivotal", ours.order)
+        rows, weights = drawn(ours.scores, s, "pivotal", ours.order(s))
         return rows, np.full(len(weights), n / len(weights))
 
     return {
@@ -137,7 +138,8 @@ def chosen(pool: Pool, seed: int) -> Mapping[str, Callable[[float], Sample]]:
         STRATIFIED: lambda s: drawn(even, s, "pivotal", by_cluster),
         LEVERAGE: lambda s: drawn(leverage(pool.X), s, "iid"),
         PAPER: lambda s: drawn(paper.scores, s, "iid"),
-        OURS: lambda s: drawn(ours.scores, s, "pivotal", ours.order),
+        OURS: lambda s: drawn(ours.scores, s, "pivotal", ours.order(s)),
+        EVENER: lambda s: drawn(evener.scores, s, "pivotal", evener.order(s)),
         UNWEIGHTED: unweighted,
     }
 

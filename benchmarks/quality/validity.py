@@ -81,17 +81,18 @@ def _rows(name: str, draws: int) -> list[ValidityRow]:
     found = []
     for rate in RATES:
         s = rate * n
+        order = chosen.order(s)
         rng = np.random.default_rng([1, round(1000 * rate)])
         groups = rng.integers(0, _GROUPS, n)
         counts, totals, heaviest = np.zeros((draws, _GROUPS)), np.zeros(draws), 0.0
         for number in range(draws):
-            indices, weights, _ = draw(chosen.scores, s, order=chosen.order, rng=rng)
+            indices, weights, _ = draw(chosen.scores, s, order=order, rng=rng)
             counts[number] = np.bincount(groups[indices], minlength=_GROUPS)
             totals[number] = weights @ data.losses[indices]
             heaviest = max(heaviest, float(weights.max()))
         expected = np.bincount(groups, inclusion_probabilities(chosen.scores, s), minlength=_GROUPS)
         errors = totals - data.losses.sum()
-        deviation = np.sqrt(design_variance(data.losses, chosen.scores, s, order=chosen.order))
+        deviation = np.sqrt(design_variance(data.losses, chosen.scores, s, order=order))
         found.append(
             ValidityRow(
                 name,

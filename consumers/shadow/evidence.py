@@ -13,8 +13,7 @@ from stream_coreset.clusters import Clusters
 from stream_coreset.gain import Gain, sampling_gain
 from stream_coreset.kernels import nearest
 from stream_coreset.sampling import inclusion_probabilities
-from stream_coreset.scores import draw_order
-from stream_coreset.weighted import Assignment
+from stream_coreset.scores import draw_order, expected_losses
 
 __all__ = ["Comparison", "Evidence", "ScoredWindow"]
 
@@ -148,19 +147,17 @@ class Evidence:
     def _compared(self, clusters: Clusters) -> Iterator[Comparison]:
         losses = self._losses()
         counts = np.concatenate([known.counts for known in self._known], axis=1)
-        labels, squares = nearest(
-            np.concatenate([known.embeddings for known in self._known]), clusters.centers
-        )
-        assignment = Assignment(labels, np.sqrt(squares))
-        order = draw_order(assignment, clusters, z=self._z, promises=self._promises())
-        by_cluster = draw_order(assignment, clusters, z=self._z)
+        labels, _ = nearest(np.concatenate([known.embeddings for known in self._known]), clusters.centers)
+        of_centers = expected_losses(labels, clusters, z=self._z)
+        promises = self._promises(of_centers)
         own = sum(known.rate * len(known.losses) for known in self._known) / len(losses)
         rates = [own, *self._rates]
         for place, (rate, expected) in enumerate(zip(rates, counts, strict=True)):
             known_already = place > 0 and max(rate, own) < _ALIKE * min(rate, own)
             if expected.sum() < _LEAST_DRAWN or known_already:
                 continue
-            alike = np.full(len(losses), min(1.0, expected.mean()))
+            alike, s = np.full(len(losses), min(1.0, expected.mean())), float(expected.sum())
+            order, by_cluster = (draw_order(labels, clusters, of, s) for of in (promises, of_centers))
             ours = sampling_gain(losses, expected, design=self._design, order=order)
             yield Comparison(rate, ours, sampling_gain(losses, alike, order=by_cluster))
 
@@ -175,7 +172,9 @@ class Evidence:
         means = {version: np.concatenate(parts).mean() or 1.0 for version, parts in of_version.items()}
         return np.concatenate([known.losses / means[known.version] for known in self._known])
 
-    def _promises(self) -> Float | None:
-        """Loss expected / p, if a surrogate spoke of all examples."""
-        parts = [known.predicted / known.preference for known in self._known if known.predicted is not None]
-        return np.concatenate(parts) if len(parts) == len(self._known) else None
+    def _promises(self, of_centers: Float) -> Float:
+        """Loss expected / p: by the surrogate, if it spoke of all examples, or the center losses given."""
+        parts = [known.predicted for known in self._known if known.predicted is not None]
+        expected = np.concatenate(parts) if len(parts) == len(self._known) else of_centers
+        preference = np.concatenate([known.preference for known in self._known])
+        return np.asarray(expected / preference)

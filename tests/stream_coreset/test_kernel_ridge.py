@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from sklearn.kernel_ridge import KernelRidge as Oracle
 
@@ -83,7 +86,23 @@ def test_many_examples_or_columns_give_no_more_than_two_megabytes() -> None:
 
 
 def test_equal_features_say_nothing() -> None:
-    assert fit_kernel_ridge(np.ones((30, 4), np.float32), np.ones((30, 2)), seed=0) is None
+    for value in (0.0, 1.0, 0.1, 3e38):
+        equal = np.full((300, 4), value, np.float32)
+        assert fit_kernel_ridge(equal, np.ones((300, 2)), seed=0) is None
+
+
+@pytest.mark.filterwarnings("error")
+@given(
+    arrays(np.float32, (30, 5), elements=st.floats(-(2.0**49), 2.0**49, width=32, allow_subnormal=False)),
+    st.integers(0, 9),
+)
+def test_any_features_are_answered_with_numbers(told: NDArray[np.float32], seed: int) -> None:
+    """Values that the library takes, in any proportion."""
+    targets = np.random.default_rng(seed).exponential(size=(30, 2))
+    found = fit_kernel_ridge(told, targets, seed=seed)
+    if found is not None:
+        assert np.isfinite(found[0].predict(told)).all()
+        assert np.isfinite(found[1]).all()
 
 
 @pytest.mark.filterwarnings("error")

@@ -16,7 +16,7 @@ from stream_coreset.clusters import Clusters
 from stream_coreset.estimates import size_for
 from stream_coreset.kmeans import Assignment
 from stream_coreset.sampling import DESIGNS
-from stream_coreset.scores import draw_order
+from stream_coreset.scores import draw_order, expected_losses
 from stream_coreset.sensitivity import SensitivitySampler
 
 NAN = float("nan")
@@ -107,40 +107,50 @@ def test_spreads_that_nobody_measured_are_replaced_by_the_losses() -> None:
     assert np.isfinite(p).all()
 
 
-def test_the_order_is_cluster_by_loss_then_distance_then_row() -> None:
-    assignment = assignment_of([0, 2, 1, 0, 2, 1, 0], [3.0, 1.0, 2.0, 3.0, 0.5, 0.0, 1.0])
-    order = draw_order(assignment, CLUSTERS, z=2.0)
-    assert order.tolist() == [5, 2, 6, 0, 3, 4, 1]
-
-
-def test_equal_losses_do_not_interleave_clusters() -> None:
-    assignment = assignment_of([0, 1, 0, 1], [1.0, 2.0, 3.0, 4.0])
-    order = draw_order(assignment, clusters_of([7.0, 7.0]), z=2.0)
-    assert order.tolist() == [0, 2, 1, 3]
-
-
-def test_with_promises_the_order_rises_and_falls_from_neighbourhood_to_neighbourhood() -> None:
-    """Six clusters are six neighbourhoods, each passed through whole; 200 have at most eight."""
+@pytest.mark.parametrize(("k", "s", "most"), [(6, 400.0, 6), (200, 32.0, 8), (200, 1.0, 1), (400, 1e9, 128)])
+def test_the_order_rises_and_falls_from_neighbourhood_to_neighbourhood(k: int, s: float, most: int) -> None:
+    """One for every four draws, at most one for each cluster and 128, and each is passed through whole."""
     rng = np.random.default_rng(3)
-    for k, most in ((6, 6), (200, 8)):
-        clusters = clusters_of(np.ones(k), centers=rng.normal(size=(k, 2)))
-        assignment, promises = assignment_of(rng.integers(0, k, 3000), np.ones(3000)), rng.random(3000)
-        order = draw_order(assignment, clusters, z=2.0, promises=promises)
-        assert sorted(order) == list(range(3000))
-        turns = np.flatnonzero(np.diff(np.sign(np.diff(promises[order]))))
-        assert most / 2 <= len(turns) + 1 <= 2 * most  # a turn at a border takes two steps at most
-        if k == most:
-            assert (np.diff(assignment.labels[order]) != 0).sum() == k - 1
+    clusters = clusters_of(np.ones(k), centers=rng.normal(size=(k, 2)))
+    assignment, promises = assignment_of(rng.integers(0, k, 20_000), np.ones(20_000)), rng.random(20_000)
+    order = draw_order(assignment.labels, clusters, promises, s)
+    assert sorted(order) == list(range(20_000))
+    turns = np.flatnonzero(np.diff(np.sign(np.diff(promises[order]))))
+    assert most / 2 <= len(turns) + 1 <= 2 * most  # a turn at a border takes two steps at most
+    if k == most:
+        assert (np.diff(assignment.labels[order]) != 0).sum() == k - 1
+
+
+def test_neighbourhoods_that_follow_each_other_are_near_to_each_other() -> None:
+    """On a line the path goes from one end to the other."""
+    places = np.random.default_rng(4).permutation(40)
+    clusters = clusters_of(np.ones(40), centers=places[:, None] * [1.0, 2.0])
+    order = draw_order(np.arange(40), clusters, np.ones(40), 1_000.0)
+    assert np.abs(np.diff(places[order])).tolist() == [1] * 39
+
+
+def test_without_clusters_the_order_is_by_promise_then_row() -> None:
+    assignment = assignment_of([0, 0, 0], [1.0, 0.0, 2.0])
+    order = draw_order(assignment.labels, Clusters.empty(2), np.array([1.0, 0.5, 0.5]), 2.0)
+    assert order.tolist() == [1, 2, 0]
+
+
+def test_losses_that_are_not_known_are_estimated_for_the_order() -> None:
+    assignment = assignment_of([0, 1, 2], [1.0, 1.0, 1.0])
+    known = clusters_of([1.0, NAN, 5.0])
+    assert np.isfinite(expected_losses(assignment.labels, known, z=2.0)).all()
+    assert expected_losses(assignment.labels, known, z=2.0)[[0, 2]].tolist() == [1.0, 5.0]
+    assert expected_losses(assignment.labels, clusters_of([NAN] * 3), z=2.0).tolist() == [1.0, 1.0, 1.0]
 
 
 @pytest.mark.parametrize("design", ["pivotal", "systematic"])
 def test_the_draw_passes_through_that_order(design: str) -> None:
-    # two clusters with half of the mass each, interleaved in the window: one of each in every sample
+    # two clusters with half of the mass each, interleaved in the window: as many of each in every sample
     assignment = assignment_of(np.arange(40) % 2, np.ones(40))
-    sampler, rng = SensitivitySampler(size=2, design=design), np.random.default_rng(0)
+    sampler, rng = SensitivitySampler(size=8, design=design), np.random.default_rng(0)
     for _ in range(100):
         indices = sampler.sample(assignment, clusters_of([3.0, 3.0]), rng).indices
-        assert sorted(indices % 2) == [0, 1]
+        assert (indices % 2).sum() == 4
 
 
 losses_of_three = st.lists(st.one_of(st.floats(0, 1e6), st.just(NAN)), min_size=3, max_size=3)
