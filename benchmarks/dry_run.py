@@ -112,11 +112,15 @@ def main() -> None:
     judged = [row for row in result.values() if row["deciding"] >= FEW]
     print(f"{len(result) - len(judged)} of {len(result)} are not judged: fewer than {FEW} examples decide")
     logs = [math.log(row["dry run"] / row["true"]) for row in judged]
-    print(f"dry run / true, geometric mean: {math.exp(np.mean(logs)):.2f}")
-    goals = [
-        Goal("dry run / true, worst (either way)", 1.5, math.exp(max(map(abs, logs))), at_least=False),
-        Goal("intervals that cover", 0.85, sum(row["covered"] for row in judged) / len(judged)),
-    ]
+    print(f"dry run / true, geometric mean: {math.exp(np.mean(logs)):.2f}" if judged else "")
+    goals = (
+        []
+        if not judged
+        else [
+            Goal("dry run / true, worst (either way)", 1.5, math.exp(max(map(abs, logs))), at_least=False),
+            Goal("intervals that cover", 0.85, sum(row["covered"] for row in judged) / len(judged)),
+        ]
+    )
     publish({"rows": result}, goals, options.json)
 
 

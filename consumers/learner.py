@@ -104,7 +104,7 @@ class Learner:
 def _as_then(now: Clusters, then: Clusters) -> Clusters:
     """The clusters with the losses of then where they were known: those that the surrogate was told of.
 
-    Trees know a cluster by its spread, which changes with every label; told of another one, they would take
+    It knows a cluster by its spread, which changes with every label; told of another one, it would take
     it for another cluster.
     """
     row_of = {center: row for row, center in enumerate(then.ids.tolist())}

@@ -24,7 +24,7 @@ class Blend:
     Attributes
     ----------
     parts : tuple of Trees or KernelRidge
-        One at least, scaled by its share; at most one of each.
+        One at least, each scaled by its share; at most one of a kind.
     inputs : int
         Columns of the features.
     """

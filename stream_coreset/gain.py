@@ -109,7 +109,7 @@ def sampling_gain(
     ]
     told = len(without) > 0 and bool(np.isfinite(without).all())
     spread = math.sqrt((count - 1) * np.var(without)) if told else math.nan
-    squares = np.square(examples.within(stretches) - examples.losses.mean())
+    squares = np.square(examples.within(stretches) - examples.losses.mean()) if n else np.zeros(0)
     relative = squares / (squares.max(initial=0) or 1.0)
     deciding = float(relative.sum() ** 2 / max(relative @ relative, 1.0))
     return Gain(float(np.exp(whole)), spread, float(examples.counts.sum()), deciding)

@@ -24,7 +24,11 @@ _STRENGTHS = 10.0 ** np.arange(-3, 1.01, 0.5)  # a weaker one asks for more digi
 _JITTER = 1e-5
 _FOLDS = 5
 _ROUNDING = 1e-10
+_ORDINARY = 0.9  # of the rows: the nearest to their medians, so that a few far ones do not set the scale
 _RESOLUTION = 1e-6  # of float32: columns that vary less say nothing
+_SMALLEST = 1e-30  # whose inverse float32 can hold
+_EQUAL = 1e-9  # squared distance of rows that are the same but for rounding
+_EXACT = 0.01  # of the deviation of what is predicted
 _ROWS = 2_048  # of one pass
 
 
@@ -108,7 +112,7 @@ def fit_kernel_ridge(features: Features, targets: Float, *, seed: int) -> tuple[
     -------
     (KernelRidge, (m, 2) float64) or None
         With what it says of each example when that one is left out, by a width and a strength that were
-        chosen without it; None where all features are equal.
+        chosen without it; None where all features are equal, or float32 cannot tell them apart.
 
     References
     ----------
@@ -119,7 +123,7 @@ def fit_kernel_ridge(features: Features, targets: Float, *, seed: int) -> tuple[
     most = min(_LANDMARKS, max(1, _LARGEST // (4 * features.shape[1])))
     landmarks = placed[np.random.default_rng(seed).permutation(len(placed))[:most]]
     squares = _squares(placed, landmarks)
-    apart = squares[squares > 0]
+    apart = squares[squares > _EQUAL]
     if not len(apart):
         return None
     offset = targets.mean(axis=0)
@@ -132,6 +136,9 @@ def fit_kernel_ridge(features: Features, targets: Float, *, seed: int) -> tuple[
     reach = np.sqrt(best.width)
     parts = (shift, scale * reach, landmarks * reach, best.coefficients, offset)
     model = KernelRidge(*(part.astype(np.float32) for part in parts))
+    exact = np.exp(-best.width * squares) @ best.coefficients + offset
+    if not (np.abs(model.predict(features) - exact).std(axis=0) <= _EXACT * exact.std(axis=0)).all():
+        return None
     return model, _said_by_those_chosen_without(found, targets - offset, seed) + offset
 
 
@@ -161,11 +168,18 @@ def _said_by_those_chosen_without(found: Sequence[_Fitted], targets: Float, seed
 
 
 def _placing(told: Float) -> tuple[Float, Float]:
-    """Shift and scale: embeddings of total variance 1, what is told of the cluster beside them."""
-    d, deviations, largest = told.shape[1] - 2, told.std(axis=0), np.abs(told).max(axis=0)
+    """Shift and scale: embeddings of total variance 1, what is told of the cluster beside them.
+
+    A few far rows, hostile or not, must not set them: all others would be at the same place then.
+    """
+    d = told.shape[1] - 2
+    away = np.square(told[:, :d] - np.median(told[:, :d], axis=0)).sum(axis=1)
+    ordinary = told[away <= np.quantile(away, _ORDINARY)]
+    deviations, largest = ordinary.std(axis=0), np.abs(ordinary).max(axis=0)
     lengths = np.append(np.full(d, np.linalg.norm(deviations[:d])), deviations[d:] / _OF_THE_CLUSTER)
-    resolved = lengths > _RESOLUTION * np.append(np.full(d, largest[:d].max(initial=0)), largest[d:])
-    return told.mean(axis=0), np.where(resolved, 1 / np.where(resolved, lengths, 1), 0.0)
+    least = _RESOLUTION * np.append(np.full(d, largest[:d].max(initial=0)), largest[d:])
+    resolved = lengths > np.maximum(least, _SMALLEST)
+    return ordinary.mean(axis=0), np.where(resolved, 1 / np.where(resolved, lengths, 1), 0.0)
 
 
 def _fitted(landmarks: Float, squares: Float, targets: Float, width: float) -> Iterator[_Fitted]:

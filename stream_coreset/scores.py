@@ -12,7 +12,7 @@ from stream_coreset.kernels import nearest
 from stream_coreset.seeding import kmeans_plus_plus
 from stream_coreset.weighted import Assignment
 
-__all__ = ["Cut", "cluster_scores", "draw_order", "expected_losses", "known_spreads"]
+__all__ = ["Cut", "cluster_scores", "draw_order", "expected_losses", "known_spreads", "promised"]
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
@@ -79,7 +79,7 @@ def draw_order(labels: Int, clusters: Clusters, promises: Float, s: float) -> In
     clusters : Clusters
         The centers that the labels point to.
     promises : (n,) float64
-        Expected loss / p: what an example is expected to add to the estimate if it is drawn.
+        See `promised`.
     s : float
         Expected size of the sample.
 
@@ -89,7 +89,7 @@ def draw_order(labels: Int, clusters: Clusters, promises: Float, s: float) -> In
     """
     place = np.zeros(len(promises), np.int64)
     if clusters.k:
-        place = _neighbourhoods(clusters, s)[labels]
+        _, place = np.unique(_neighbourhoods(clusters, s)[labels], return_inverse=True)
     return np.lexsort((np.where(place % 2, -promises, promises), place))
 
 
@@ -98,6 +98,11 @@ def expected_losses(labels: Int, clusters: Clusters, *, z: float) -> Float:
     if not np.isfinite(clusters.losses).any():
         return np.ones(len(labels))
     return _losses(clusters, z)[labels]
+
+
+def promised(expected: Float, p: Float) -> Float:
+    """Expected loss / p: what an example is expected to add to the estimate if it is drawn; 0 where p is."""
+    return np.divide(expected, p, out=np.zeros(len(p)), where=p > 0)
 
 
 def _neighbourhoods(clusters: Clusters, s: float) -> Int:

@@ -27,7 +27,7 @@ from stream_coreset.limits import Limits
 from stream_coreset.losses import LossBook
 from stream_coreset.probes import Probes, choose_probes
 from stream_coreset.sampling import inclusion_probabilities
-from stream_coreset.scores import draw_order, expected_losses
+from stream_coreset.scores import draw_order, expected_losses, promised
 from stream_coreset.sensitivity import SensitivitySampler
 
 __all__ = ["Coreset", "select"]
@@ -63,7 +63,8 @@ class Coreset:
     labels : (n,) int64
         The cluster of every row.
     expected_losses : (n,) float64
-        What was expected of every row: the surrogate's prediction, or the loss of its center.
+        What was expected of every row: the surrogate's prediction, or where it was asked its loss; without
+        a surrogate the loss of its center, and 1 everywhere where no loss is known.
     """
 
     indices: Int
@@ -81,13 +82,8 @@ class Coreset:
 
     def order(self, s: float | None = None) -> Int:
         """The rows as a design without replacement passes through them, for this or another expected size."""
-        return draw_order(self.labels, self.clusters, self.promises, self.expected_size if s is None else s)
-
-    @property
-    def promises(self) -> Float:
-        """Expected loss / p of every row: what it adds to the estimate if it is drawn."""
-        p = self.scores
-        return np.divide(self.expected_losses, p, out=np.zeros(len(p)), where=p > 0)
+        promises = promised(self.expected_losses, self.scores)
+        return draw_order(self.labels, self.clusters, promises, self.expected_size if s is None else s)
 
 
 def select(
@@ -140,7 +136,8 @@ def select(
     design : {"pivotal", "systematic", "iid"}
         See `draw`.
     surrogate : {"auto", "trees", None}
-        "trees" learns the losses of all rows from the probes, see `Surrogate`, which needs the extra
+        "trees" learns the losses of all rows from the probes (extra trees, and kernel ridge regression where
+        that is surely better), see `Surrogate`, which needs the extra
         `surrogate`; "auto" does so where that is installed, except with `epsilon`, whose bound is about the
         other scores, and with one probe a cluster.
     max_queries : int, optional
@@ -206,8 +203,10 @@ def select(
     clusters = _described(kmeans, book, z, holder)
     predicted = None
     if len(asked) and learns(surrogate, epsilon, probes):
-        tree_seed = int(random_stream(secret, "surrogate").integers(1 << 31))
-        predicted = predict_losses(X, assignment, clusters, chosen, losses, z=z, floor=floor, seed=tree_seed)
+        learning_seed = int(random_stream(secret, "surrogate").integers(1 << 31))
+        predicted = predict_losses(
+            X, assignment, clusters, chosen, losses, z=z, floor=floor, seed=learning_seed
+        )
     sample = sampler.sample(
         assignment, clusters, random_stream(secret, "draw"), predicted=predicted, groups=numbered
     )

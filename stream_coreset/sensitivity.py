@@ -15,7 +15,7 @@ from stream_coreset.limits import Limits, Shares, normalised
 from stream_coreset.prediction import Prediction
 from stream_coreset.sample import Sample
 from stream_coreset.sampling import DESIGNS, draw
-from stream_coreset.scores import Cut, cluster_scores, draw_order, expected_losses
+from stream_coreset.scores import Cut, cluster_scores, draw_order, expected_losses, promised
 from stream_coreset.weighted import Assignment
 
 __all__ = ["SensitivitySampler"]
@@ -217,9 +217,10 @@ class SensitivitySampler:
     ) -> tuple[Float, Shares]:
         """p, and the largest shares that it would have without the limits."""
         labels, n = assignment.labels, len(assignment.labels)
+        if clusters.k:
+            assignment.check(clusters.k)
         if n == 0 or clusters.version == 0 or clusters.k == 0:
             return np.full(n, 1.0 / max(n, 1)), Shares()
-        assignment.check(clusters.k)
         if predicted is not None:
             self._check_prediction(predicted, n)
         scores, shares = _joined(self._cluster_scores(assignment, clusters), predicted)
@@ -252,8 +253,7 @@ class SensitivitySampler:
             expected = predicted.means
         else:
             expected = expected_losses(assignment.labels, clusters, z=self.z)
-        promises = np.divide(expected, p, out=np.zeros(len(p)), where=p > 0)
-        return draw_order(assignment.labels, clusters, promises, self.expected_size(len(p)))
+        return draw_order(assignment.labels, clusters, promised(expected, p), self.expected_size(len(p)))
 
     def _check_prediction(self, predicted: Prediction, n: int) -> None:
         if len(predicted) != n:

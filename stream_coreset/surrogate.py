@@ -26,7 +26,7 @@ __all__ = ["LabelledExamples", "LossModel", "Surrogate", "digest", "features"]
 Float = NDArray[np.float64]
 
 FEWEST = 20  # labelled examples below which nothing is learned
-FEWEST_FOR_KERNEL = 200  # with fewer, what its best width foretells of these is luck
+_FOR_KERNEL = range(200, 10_001)  # with fewer, its best width is luck; more take too much memory
 _OF_KERNEL = (0.25, 0.5, 0.75, 1.0)  # shares of kernel ridge regression that are tried
 _TINY = 1e-30
 
@@ -133,8 +133,9 @@ class Surrogate:
         """Learn from labelled examples, and mix the scores by what cross-validation says of the predictions.
 
         What is learned are extra trees; in part or all of it kernel ridge regression, where that promises a
-        variance smaller by two standard errors. Trees see edges, and are exact where most losses are next to
-        nothing; a kernel sees what is smooth, in many dimensions at once.
+        variance smaller by two standard errors (judged a little kindly: each example by the kernel of all
+        others, but by half as many trees of four fifths of them). Trees see edges, and are exact where most
+        losses are next to nothing; a kernel sees what is smooth, in many dimensions at once.
 
         Parameters
         ----------
@@ -159,15 +160,16 @@ class Surrogate:
         losses = examples.losses / unit
         targets = np.column_stack([losses, np.square(losses)])
         by_trees = cross_validated(examples.features, targets, seed=seed)
-        kernel, by_kernel = None, by_trees
-        if len(examples) >= FEWEST_FOR_KERNEL:
-            kernel, by_kernel = fit_kernel_ridge(examples.features, targets, seed=seed) or (None, by_trees)
-        share, trusted = _blended(examples, losses, by_trees, by_kernel, floor)
+        share, trusted = 0.0, _trust(examples, losses, by_trees, floor)
         parts: list[Trees | KernelRidge] = []
+        if len(examples) in _FOR_KERNEL and (
+            ridge := fit_kernel_ridge(examples.features, targets, seed=seed)
+        ):
+            kernel, by_kernel = ridge
+            share, trusted = _blended(examples, losses, by_trees, by_kernel, floor)
+            parts += [kernel.scaled(share)] if share > 0 else []
         if share < 1:
             parts.append(grow(examples.features, targets, seed=seed).scaled(1 - share))
-        if kernel is not None and share > 0:
-            parts.append(kernel.scaled(share))
         return cls(Blend(tuple(parts), examples.features.shape[1]), unit, trusted.shares)
 
     def predict(self, told: NDArray[np.float32]) -> Prediction:

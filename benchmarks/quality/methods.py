@@ -78,7 +78,8 @@ def _figure(data: DataSet, chosen: Coreset, design: str = "pivotal") -> Figure:
 def _variances(data: DataSet, chosen: Coreset, design: str) -> Iterator[float]:
     for rate in RATES:
         s = rate * len(data.X)
-        yield design_variance(data.losses, chosen.scores, s, design, chosen.order(s))
+        order = None if design == "iid" else chosen.order(s)
+        yield design_variance(data.losses, chosen.scores, s, design, order)
 
 
 def _stratified(data: DataSet, clustered: Coreset, seed: int) -> Figure:

@@ -49,7 +49,9 @@ class Learning(Section):
     """The surrogate: what is learned from the losses that are known, and predicted of all examples."""
 
     surrogate: Literal["trees", "none"] | None = Field(
-        default=None, description="trees or none; by default trees where the extra `surrogate` is installed"
+        default=None,
+        description="trees (and kernel ridge regression, where surely better) or none; by default trees "
+        "where the extra `surrogate` is installed",
     )
     labels: int = Field(default=8_000, ge=20, le=200_000, description="examples with known losses kept")
     half_life_seconds: Positive = Field(default=600.0, description="age at which a known loss counts half")

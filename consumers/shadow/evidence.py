@@ -13,7 +13,7 @@ from stream_coreset.clusters import Clusters
 from stream_coreset.gain import Gain, sampling_gain
 from stream_coreset.kernels import nearest
 from stream_coreset.sampling import inclusion_probabilities
-from stream_coreset.scores import draw_order, expected_losses
+from stream_coreset.scores import draw_order, expected_losses, promised
 
 __all__ = ["Comparison", "Evidence", "ScoredWindow"]
 
@@ -176,5 +176,4 @@ class Evidence:
         """Loss expected / p: by the surrogate, if it spoke of all examples, or the center losses given."""
         parts = [known.predicted for known in self._known if known.predicted is not None]
         expected = np.concatenate(parts) if len(parts) == len(self._known) else of_centers
-        preference = np.concatenate([known.preference for known in self._known])
-        return np.asarray(expected / preference)
+        return promised(expected, np.concatenate([known.preference for known in self._known]))

@@ -122,19 +122,24 @@ def _said(first: Comparison) -> str:
     return f"{at} has {within}: no difference is proven. More examples (--judged-by) narrow the interval."
 
 
+def _interval(one: Comparison) -> tuple[float, float]:
+    """NaN where it could not be relied on."""
+    return one.ours.interval if one.ours.deciding >= FEW else (math.nan, math.nan)
+
+
 def _cells(one: Comparison) -> tuple[str, ...]:
-    low, high = one.ours.interval
+    low, high = _interval(one)
     return (
         percent(one.rate),
         f"{one.ours.ratio:.2f}",
-        f"{low:.2f} to {high:.2f}",
+        "-" if math.isnan(low) else f"{low:.2f} to {high:.2f}",
         percent(uniform_rate(one.rate, one.ours.ratio)),
         f"{one.stratified.ratio:.2f}",
     )
 
 
 def _values(one: Comparison) -> dict[str, Any]:
-    low, high = one.ours.interval
+    low, high = _interval(one)
     return {
         "rate": one.rate,
         "drawn": one.ours.expected_size,

@@ -11,7 +11,10 @@ import numpy as np
 import onnx
 from fuzz.contract import ACCEPTED, kind_of, require
 from fuzz.mutation import mutate
+from numpy.typing import NDArray
 
+from stream_coreset.blend import Blend
+from stream_coreset.kernel_ridge import fit_kernel_ridge
 from stream_coreset.surrogate import LabelledExamples, Surrogate
 
 __all__ = ["change_onnx", "surrogate", "valid_surrogates"]
@@ -48,13 +51,19 @@ def surrogate(value: bytes) -> str:
 
 @cache
 def valid_surrogates() -> tuple[bytes, ...]:
-    """Trees as they are published, and a small network of somebody else's."""
+    """Trees and a kernel as they are published, and a small network of somebody else's."""
     rng = np.random.default_rng(0)
     told = rng.normal(size=(24, COLUMNS)).astype(np.float32)
     known = LabelledExamples(told, np.exp(told[:, 0]), np.ones(24), np.ones((2, 24)))
     trees = Surrogate.fit(known)
     assert trees is not None
-    return _few_trees(trees.to_bytes()), _network(rng)
+    return _few_trees(trees.to_bytes()), _kernel(told), _network(rng)
+
+
+def _kernel(told: NDArray[np.float32]) -> bytes:
+    found = fit_kernel_ridge(told, np.exp(told[:, :2]).astype(np.float64), seed=0)
+    assert found is not None
+    return Blend((found[0],), COLUMNS).to_onnx({"unit": "2.5"})
 
 
 def _few_trees(data: bytes) -> bytes:

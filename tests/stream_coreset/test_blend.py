@@ -24,7 +24,8 @@ def learned(losses: Losses, seed: int = 1) -> Surrogate:
     """From examples whose cluster scores know nothing."""
     rng = np.random.default_rng(seed)
     X, ones = rng.normal(size=(M, D)), np.ones(M)
-    known = LabelledExamples(features(X, ones, ones), losses(X), ones, rng.exponential(size=(2, M)))
+    values = losses(X)  # which may move an example
+    known = LabelledExamples(features(X, ones, ones), values, ones, rng.exponential(size=(2, M)))
     surrogate = Surrogate.fit(known, seed=seed)
     assert surrogate is not None
     return surrogate
@@ -47,6 +48,21 @@ def edges(X: Floats) -> Floats:
 
 def test_the_kernel_is_taken_where_losses_are_smooth_in_many_columns() -> None:
     assert KernelRidge in kinds(learned(smooth))
+
+
+@pytest.mark.parametrize("far", [1e4, 1e7, 1e15])
+def test_one_far_example_does_not_spoil_the_others(far: float) -> None:
+    def with_one_far(X: Floats) -> Floats:
+        losses = smooth(X)
+        X[0, 0] = far
+        return losses
+
+    surrogate = learned(with_one_far)
+    fresh = np.random.default_rng(7).normal(size=(1_000, D))
+    predicted = Surrogate.from_bytes(surrogate.to_bytes()).predict(
+        features(fresh, np.ones(1_000), np.ones(1_000))
+    )
+    assert np.corrcoef(predicted.means, smooth(fresh))[0, 1] > 0.9
 
 
 def test_trees_alone_are_taken_where_losses_have_edges() -> None:
@@ -82,11 +98,13 @@ def test_onnx_says_what_the_blend_says(share: float) -> None:
 
 def test_features_beyond_all_numbers_are_answered_with_numbers() -> None:
     surrogate = Surrogate.from_bytes(learned(smooth).to_bytes())
-    told = np.zeros((3, D + 2), np.float32)
+    told = np.zeros((4, D + 2), np.float32)
     told[0], told[1, 0], told[2, 0] = 3e38, np.inf, np.nan
-    predicted = surrogate.predict(told)
-    assert np.isfinite(predicted.means).all()
-    assert np.isfinite(predicted.roots).all()
+    found = surrogate.predict(told)
+    assert np.isfinite(found.means).all()
+    alone = surrogate.predict(told[3:])
+    assert found.means[3] == pytest.approx(alone.means[0])  # the others do not spoil it
+    assert alone.means[0] > 0
 
 
 def test_the_largest_blend_is_no_larger_than_a_model_may_be() -> None:
