@@ -109,8 +109,9 @@ def retry_after(header: str | None) -> float | None:
     """
     if header is None:
         return None
-    if header.strip().isdecimal():
-        return float(header)
+    seconds = header.strip()
+    if seconds.isdecimal():
+        return float(seconds)
     try:
         when = parsedate_to_datetime(header)
     except (ValueError, OverflowError):  # years and offsets of thirty digits overflow

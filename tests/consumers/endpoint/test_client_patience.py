@@ -18,6 +18,7 @@ from support.inference_server import (
 )
 
 from consumers.endpoint import EndpointError
+from consumers.endpoint.exchange import retry_after
 
 
 @pytest.mark.parametrize("status", [500, 503, 429])
@@ -73,6 +74,14 @@ def test_a_retry_after_beyond_time_is_none(server: Server, when: str) -> None:
     server.script = [reply(b"", 503, Retry_After=when), losses()]
     with no_waits():
         assert ask(client(server))[0].tolist() == [1.0, 2.0, 3.0]
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"), [("0\x1c\x0c", 0.0), (" 5 ", 5.0), ("5 s", None), ("", None), (None, None)]
+)
+def test_odd_waits_are_read_or_left(header: str | None, seconds: float | None) -> None:
+    """The first was found by fuzzing: spaces to one function of Python are none to another."""
+    assert retry_after(header) == seconds
 
 
 def test_honours_retry_after(server: Server) -> None:

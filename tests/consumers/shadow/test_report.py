@@ -19,13 +19,13 @@ def report(deciding: float) -> ShadowReport:
 
 def test_an_interval_is_told_where_enough_examples_decide() -> None:
     found = report(FEW)
-    assert "(95 %: 0.41 to 0.62)" in found.render()
+    assert "(95 %: 0.41 to 0.62)" in " ".join(found.render().split())
     assert found.json()["comparisons"][0]["low"] == pytest.approx(0.5 * 0.811, rel=1e-3)
 
 
 def test_no_interval_is_told_where_few_large_losses_decide() -> None:
     found = report(FEW - 1)
-    assert "no more than 19 large losses decide that" in found.render()
+    assert "no more than 19 large losses decide that" in " ".join(found.render().split())
     assert "0.41" not in found.render()
     assert found.json()["comparisons"][0]["low"] is None
     assert found.json()["comparisons"][0]["deciding"] == FEW - 1
