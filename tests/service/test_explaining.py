@@ -47,8 +47,9 @@ def test_the_service_explains_itself(make_service, make_stream, ask):
     service.wait("clusters", lambda: service.version() >= 1)
     bad = stream.sent
     stream.send_bytes(b'{"embedding": [1, 2]}', key=b"bad")
-    stream.send(3000)
-    service.wait_processed(stream.sent)
+    while not any(entry.clusters_version for entry in service.ledger()):  # until the sampler has read them
+        stream.send(1000)
+        service.wait_processed(stream.sent)
     service.stop_all()
     given = list(read_to_end(settings, topic))
     emitted = list(read_to_end(settings, coreset))
@@ -63,7 +64,7 @@ def test_the_service_explains_itself(make_service, make_stream, ask):
     assert sum(shares) + found["sample_elsewhere"] / len(emitted) == pytest.approx(1)
     assert "... and 5 more" in text
 
-    last = emitted[-1]
+    last = next(one for one in reversed(emitted) if "coreset-cluster" in dict(one.headers))
     told = {name: value.decode() for name, value in last.headers}
     for where in ((coreset, last.partition, last.offset), told["coreset-source"].split("/")):
         found, text, _ = ask(service, "explain", *where)
