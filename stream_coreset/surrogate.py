@@ -166,7 +166,7 @@ class Surrogate:
             ridge := fit_kernel_ridge(examples.features, targets, seed=seed)
         ):
             kernel, by_kernel = ridge
-            share, trusted = _blended(examples, losses, by_trees, by_kernel, floor)
+            share, trusted = _blended(examples, losses, by_trees, by_kernel, alone=trusted, floor=floor)
             parts += [kernel.scaled(share)] if share > 0 else []
         if share < 1:
             parts.append(grow(examples.features, targets, seed=seed).scaled(1 - share))
@@ -235,11 +235,16 @@ def digest(data: bytes) -> str:
 
 
 def _blended(
-    examples: LabelledExamples, losses: Float, by_trees: Float, by_kernel: Float, floor: float
+    examples: LabelledExamples,
+    losses: Float,
+    by_trees: Float,
+    by_kernel: Float,
+    *,
+    alone: Trust,
+    floor: float,
 ) -> tuple[float, Trust]:
-    """The share of the kernel that promises the least variance, if that is surely less than with none."""
-    alone = best = _trust(examples, losses, by_trees, floor)
-    chosen = 0.0
+    """The share of the kernel that promises the least variance, if surely less than the trees alone."""
+    chosen, best = 0.0, alone
     for share in _OF_KERNEL:
         found = _trust(examples, losses, (1 - share) * by_trees + share * by_kernel, floor)
         if found.variances.sum() < best.variances.sum() and found.surely_below(alone):
