@@ -107,13 +107,14 @@ def summarise(
 def estimated_total(coreset: Coreset, losses: NDArray[np.float64], design: str) -> Total | None:
     """The total loss, from the drawn rows alone; None where they are too few or have unknown losses.
 
-    The interval takes quantiles of Student's t; it says little where few losses make up most of the total.
+    The interval takes quantiles of Student's t, of half as many degrees of freedom as there are second differences:
+    these overlap. It says little where few losses make up most of the total.
     """
     drawn, m = losses[coreset.indices], len(coreset)
     if m < _LEAST or not np.isfinite(drawn).all():
         return None
     expected = coreset.probabilities[coreset.indices]
     found = estimate([Drawn(drawn, expected, len(losses), coreset.expected_size)], design)
-    half = float(stdtrit(m - 1, 0.975)) * math.sqrt(found.variance)
+    half = float(stdtrit((m - 2) / 2, 0.975)) * math.sqrt(found.variance)
     of_all = float(losses.sum()) if np.isfinite(losses).all() else None
     return Total(found.total, found.total - half, found.total + half, of_all)

@@ -50,6 +50,27 @@ def test_pooled_intervals_cover_and_variances_fit(design: str, rate: float) -> N
     assert 0.85 <= np.mean(variances) / np.mean(errors) <= 1.25
 
 
+@pytest.mark.parametrize("design", ["pivotal", "iid"])
+def test_a_trend_of_the_order_is_no_error(design: str) -> None:
+    # slopes up and down in turn, as the draw passes through neighbourhoods, beside noise of variance 1
+    noise = np.random.default_rng(7).normal(size=2000)
+    slopes = 100 + np.abs(np.arange(2000) % 200 - 100)
+    flat, sloping = (Drawn((rest + noise) / 100, np.full(2000, 0.01), 200_000, 2000.0) for rest in (0, slopes))
+    assert estimate([sloping], design).variance == pytest.approx(estimate([flat], design).variance, rel=0.05)
+
+
+def test_later_windows_count_more() -> None:
+    pools = EstimatePool(), EstimatePool()
+    scales = (1.0, 3.0)
+    for pool, order in zip(pools, (scales, scales[::-1]), strict=True):
+        for scale in np.repeat(order, 10):
+            pool.add(Drawn(scale * (np.arange(30) % 2.0), np.full(30, 0.1), 300, 30.0))
+    rising, falling = (pool.variance(300, 30.0) for pool in pools)
+    least, most = falling / (1 + 9 * 0.9**10), rising / (9 + 0.9**10)  # both over the same sum of weights
+    assert rising > 1.3 * falling
+    assert least == pytest.approx(most)
+
+
 def test_the_uniform_shadow_is_near_the_exact_formula() -> None:
     windows = Windows(2, 0.1, "pivotal")
     exact = uniform_variance(windows.losses, windows.s)
