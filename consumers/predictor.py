@@ -67,7 +67,13 @@ class Predictor:
         began = time.perf_counter()
         try:
             found = predict_window(
-                self._surrogate, X, window.assignment, window.clusters, z=self._settings.sampling.z, most=most
+                self._surrogate,
+                X,
+                window.assignment,
+                window.clusters,
+                window.published,
+                z=self._settings.sampling.z,
+                most=most,
             )
         except ValueError as error:
             log.warning("the surrogate failed and is not used", reason=str(error))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from stream_coreset.clusters import Clusters
 from stream_coreset.coreset import StreamingCoreset
 from stream_coreset.kmeans import Assignment, MiniBatchKMeans, WeightedPoints
+from stream_coreset.known_losses import KnownLosses
 from stream_coreset.labels import LabelBuffer
 from stream_coreset.limits import Limits
 from stream_coreset.prediction import Prediction
@@ -21,6 +22,7 @@ __all__ = [
     "Assignment",
     "Clusters",
     "Coreset",
+    "KnownLosses",
     "LabelBuffer",
     "Limits",
     "MiniBatchKMeans",

@@ -9,12 +9,14 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_coreset.arrays import to_host
+from stream_coreset.arrays import Array, to_host
 from stream_coreset.kernels import nearest
 
-__all__ = ["Centers", "Clusters", "adapted", "estimated_losses"]
+__all__ = ["ESTABLISHED", "Centers", "Clusters", "adapted", "estimated_losses", "nearest_established"]
 
 Float = NDArray[np.float64]
+
+ESTABLISHED = 3  # examples that a center stands on before distances to it say how far out an example lies
 
 _PER_CENTER: dict[str, Any] = {
     "ids": np.int64,
@@ -232,6 +234,19 @@ def estimated_losses(clusters: Clusters, centers: NDArray[Any], z: float = 2.0) 
     estimate = losses[labels] + clusters.holders[0] * squares.astype(np.float64) ** (z / 2)
     capped: Float = np.minimum(estimate, losses.max())
     return capped
+
+
+def nearest_established(X: Array, clusters: Clusters) -> tuple[NDArray[np.int64], Float]:
+    """Labels (n,) and distances (n,) to the nearest of the centers that stand on `ESTABLISHED` examples.
+
+    An outlier often becomes a center itself, or with one other: how far it lies from that says nothing of how
+    far out it is, and what was learned of far examples would not be seen to apply. All centers count where
+    none stands on as many.
+    """
+    rows = np.flatnonzero(clusters.counts >= ESTABLISHED)
+    rows = rows if len(rows) else np.arange(clusters.k)
+    labels, squares = (to_host(found) for found in nearest(X, clusters.centers[rows]))
+    return rows[labels], np.sqrt(squares.astype(np.float64))
 
 
 def _frozen(array: Any, dtype: Any) -> NDArray[Any]:

@@ -15,6 +15,7 @@ from stream_coreset.asking import LossFunction, ask, check_loss, check_max_queri
 from stream_coreset.clusters import Clusters
 from stream_coreset.fair_shares import check_groups
 from stream_coreset.kernels import totals
+from stream_coreset.known_losses import KnownLosses
 from stream_coreset.limits import Limits
 from stream_coreset.probes import choose_probes
 from stream_coreset.sample import Sample
@@ -156,12 +157,15 @@ class StreamingCoreset:
         window = windows.adapt(X, random_stream(self._secret, "adapt", self._steps))
         model.merge(window.statistics)
         owners = model.locate(window.clusters.centers)
-        if loss is not None:
-            self._ask(loss, window, owners, model)
+        known = self._ask(loss, window, owners, model) if loss is not None else None
         windows.update(model.publish(self._steps))
         local = _losses_of_owners(window.clusters, owners, windows.published)
         return self._sampler.sample(
-            window.assignment, local, random_stream(self._secret, "draw", self._steps), groups=numbered
+            window.assignment,
+            local,
+            random_stream(self._secret, "draw", self._steps),
+            known=known,
+            groups=numbered,
         )
 
     def _begin(self, dimension: int) -> tuple[WindowSampler, ClusterModel]:
@@ -177,7 +181,9 @@ class StreamingCoreset:
         self._halves = windows, model
         return self._halves
 
-    def _ask(self, loss: LossFunction, window: AdaptedWindow, owners: Int, model: ClusterModel) -> None:
+    def _ask(
+        self, loss: LossFunction, window: AdaptedWindow, owners: Int, model: ClusterModel
+    ) -> KnownLosses:
         """Ask the losses that are due, of rows of this window."""
         labels = window.assignment.labels
         sizes = totals(labels, np.ones(len(labels)), len(owners))
@@ -196,6 +202,7 @@ class StreamingCoreset:
             model.record(
                 center, generations[center], values, model_version=self.model_version, now=self._steps
             )
+        return KnownLosses(probes.queries(), losses)
 
 
 def _losses_of_owners(local: Clusters, owners: Iterable[int], published: Clusters) -> Clusters:

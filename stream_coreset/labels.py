@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_coreset.arrays import Array, check_losses, check_points, check_weights, to_host
-from stream_coreset.clusters import Clusters
-from stream_coreset.kernels import nearest, totals
+from stream_coreset.clusters import Clusters, nearest_established
+from stream_coreset.kernels import totals
 from stream_coreset.loss_statistics import FACTOR_LIMITS, MIN_PAIRS, PRIOR_MEMBERS, holder_constants
 from stream_coreset.surrogate import LabelledExamples, features
 
@@ -111,8 +111,7 @@ class LabelBuffer:
         X, of_kept, weights = self._X[kept], self.losses[kept], weights[kept]
         if len(X) == 0:
             return clusters, LabelledExamples(features(X, [], []), of_kept, weights, np.zeros((2, 0)))
-        labels, squares = nearest(X, clusters.centers)
-        distances = np.sqrt(squares.astype(np.float64))
+        labels, distances = nearest_established(X, clusters)
         of_kept = of_kept * _scales(self._versions[kept], labels, of_kept, weights)
         table = _Table.of(labels, of_kept, weights, clusters.k)
         described = _described(clusters, *table.shrunk(), table.mean_square, z)

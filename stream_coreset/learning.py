@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_coreset.arrays import Array, to_host
-from stream_coreset.clusters import Clusters
+from stream_coreset.clusters import ESTABLISHED, Clusters, nearest_established
 from stream_coreset.kernels import totals
 from stream_coreset.loss_statistics import shrunk
 from stream_coreset.prediction import Prediction
@@ -48,8 +48,9 @@ def labelled_probes(
     spreads = shrunk(others, drawn[labels] - member, clusters.mean_square)
     sizes = totals(assignment.labels, np.ones(len(assignment.labels)), clusters.k)
     slopes = clusters.holders[:, None] * distances**z
+    of_rows = Assignment(labels, distances)
     return LabelledExamples(
-        features(to_host(X[rows]), spreads, distances),
+        _told(to_host(X[rows]), of_rows, clusters, spreads, clusters, z=z),
         losses,
         np.where(member, sizes[labels] / np.maximum(drawn[labels], 1), 0.0),
         slopes + np.stack([clusters.losses[labels], spreads]),
@@ -67,7 +68,7 @@ def predict_losses(
     floor: float,
     seed: int,
 ) -> Prediction | None:
-    """What a surrogate that learned from the probes predicts of all rows; theirs are known.
+    """What a surrogate that learned from the probes predicts of all rows.
 
     Parameters
     ----------
@@ -88,8 +89,7 @@ def predict_losses(
     if surrogate is None:
         return None
     spreads = known_spreads(clusters, z)[assignment.labels]
-    predicted = surrogate.predict(features(X, spreads, assignment.distances))
-    return predicted.with_known(probes.queries(), losses)
+    return surrogate.predict(_told(X, assignment, clusters, spreads, clusters, z=z))
 
 
 def predict_window(
@@ -97,6 +97,7 @@ def predict_window(
     X: Array,
     assignment: Assignment,
     clusters: Clusters,
+    published: Clusters | None = None,
     *,
     z: float,
     most: int | None = None,
@@ -113,6 +114,9 @@ def predict_window(
         Embeddings that `assignment` is of.
     assignment, clusters
         As in `SensitivitySampler.sample`.
+    published : Clusters, optional
+        The version that `clusters` were adapted from, to which examples that lie alone are compared; the
+        clusters themselves by default.
     z : float
         Exponent of the distance in the scores.
     most : int, optional
@@ -131,11 +135,28 @@ def predict_window(
     n = len(assignment.labels)
     if not np.isfinite(clusters.losses).any() or n == 0 or most == 0:
         return None
+    published = clusters if published is None else published
     spreads = known_spreads(clusters, z)[assignment.labels]
     if most is None or most >= n:
-        return surrogate.predict(features(X, spreads, assignment.distances))
+        return surrogate.predict(_told(X, assignment, clusters, spreads, published, z=z))
     means, roots = cluster_scores(assignment, clusters, z=z, probes=2)
     rows = np.sort(np.argpartition(-roots, most)[:most])
-    found = surrogate.predict(features(to_host(X[rows]), spreads[rows], assignment.distances[rows]))
+    part = Assignment(assignment.labels[rows], assignment.distances[rows])
+    found = surrogate.predict(_told(to_host(X[rows]), part, clusters, spreads[rows], published, z=z))
     means[rows], roots[rows] = found.means, found.roots
     return Prediction(means, roots, found.shares)
+
+
+def _told(
+    X: Array, assignment: Assignment, clusters: Clusters, spreads: Float, published: Clusters, *, z: float
+) -> NDArray[np.float32]:
+    """What a surrogate is told of examples, with the spreads (n,) of their clusters.
+
+    Those whose center stands on few are told of by the nearest published one that stands on more.
+    """
+    distances, spreads = assignment.distances.astype(np.float64), spreads.copy()
+    few = np.flatnonzero(clusters.counts[assignment.labels] < ESTABLISHED)
+    if len(few):
+        instead, distances[few] = nearest_established(to_host(X[few]), published)
+        spreads[few] = known_spreads(published, z)[instead]
+    return features(X, spreads, distances)

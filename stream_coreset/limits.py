@@ -224,7 +224,7 @@ class _Few:
         above = n - np.arange(n)  # how many are at least rising[i]
         whole = below[:-1] + above * rising
         top = np.maximum(below[:-1] - below[first], 0) + np.minimum(above, self.count) * rising
-        i = int(np.flatnonzero(top <= self.share * whole)[-1]) + 1  # the i smallest lie below t
+        i = int(np.flatnonzero(top <= self.share * whole * _SLACK)[-1]) + 1  # the i smallest lie below t
         kept, cut = max(below[i] - below[first], 0.0), n - i
         return float((self.share * below[i] - kept) / (min(cut, self.count) - self.share * cut))
 

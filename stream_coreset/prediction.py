@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from stream_coreset.known_losses import KnownLosses
+
 __all__ = ["EQUAL_TRUST", "LARGEST_PREDICTION", "SCORES", "Prediction", "check_shares"]
 
 Float = NDArray[np.float64]
@@ -61,14 +63,9 @@ class Prediction:
     def __len__(self) -> int:
         return len(self.means)
 
-    def with_known(self, rows: NDArray[np.int64], losses: Float) -> Prediction:
-        """The same with the losses that are known in place of what was predicted of these rows.
-
-        Anything known before the draw may enter p.
-        """
-        means, roots = self.means.copy(), self.roots.copy()
-        means[rows] = roots[rows] = losses
-        return replace(self, means=means, roots=roots)
+    def with_known(self, known: KnownLosses) -> Prediction:
+        """The same with the losses that are known in place of what was predicted of them."""
+        return replace(self, means=known.put_into(self.means), roots=known.put_into(self.roots))
 
     def joined(self, scores: list[Float]) -> tuple[list[Float], Float]:
         """The scores of clusters, one or two, with these two and a uniform one, and the shares of all."""

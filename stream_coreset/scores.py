@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from stream_coreset.clusters import Clusters, estimated_losses
 from stream_coreset.kernels import nearest
-from stream_coreset.seeding import kmeans_plus_plus
+from stream_coreset.known_losses import KnownLosses
+from stream_coreset.prediction import Prediction
 from stream_coreset.weighted import Assignment
 
 __all__ = ["Cut", "cluster_scores", "draw_order", "expected_losses", "known_spreads", "promised"]
@@ -93,11 +94,19 @@ def draw_order(labels: Int, clusters: Clusters, promises: Float, s: float) -> In
     return np.lexsort((np.where(place % 2, -promises, promises), place))
 
 
-def expected_losses(labels: Int, clusters: Clusters, *, z: float) -> Float:
-    """The center loss of every example, (n,), estimated where it is not known; 1 where none is."""
+def expected_losses(
+    labels: Int,
+    clusters: Clusters,
+    predicted: Prediction | None = None,
+    known: KnownLosses | None = None,
+    *,
+    z: float,
+) -> Float:
+    """The known or else predicted or else center loss of every example, (n,); 1 where no center has one."""
     if not np.isfinite(clusters.losses).any():
-        return np.ones(len(labels))
-    return _losses(clusters, z)[labels]
+        return np.ones(len(labels)) if predicted is None else predicted.means
+    expected = _losses(clusters, z)[labels] if predicted is None else predicted.means
+    return expected if known is None else known.put_into(expected)
 
 
 def promised(expected: Float, p: Float) -> Float:
@@ -106,10 +115,11 @@ def promised(expected: Float, p: Float) -> Float:
 
 
 def _neighbourhoods(clusters: Clusters, s: float) -> Int:
-    """Of each cluster, the nearest of some centers that lie far from each other, in the order of a path."""
-    seeds = kmeans_plus_plus(clusters.centers, int(np.clip(s / _DRAWS_EACH, 1, _MOST_NEIGHBOURHOODS)))
-    places = nearest(clusters.centers, clusters.centers[seeds])[0]
-    path: Int = np.argsort(_path(clusters.centers[seeds].astype(np.float64)))
+    """Of each cluster, the nearest of some centers chosen at random, in the order of a path."""
+    count = int(np.clip(s / _DRAWS_EACH, 1, min(_MOST_NEIGHBOURHOODS, clusters.k)))
+    chosen = clusters.centers[np.random.default_rng(0).choice(clusters.k, count, replace=False)]
+    places = nearest(clusters.centers, chosen)[0]
+    path: Int = np.argsort(_path(chosen.astype(np.float64)))
     return path[places]
 
 

@@ -22,6 +22,7 @@ from stream_coreset.clusters import Clusters
 from stream_coreset.fair_shares import check_groups
 from stream_coreset.kernels import nearest, totals
 from stream_coreset.kmeans import Assignment, MiniBatchKMeans
+from stream_coreset.known_losses import KnownLosses
 from stream_coreset.learning import predict_losses
 from stream_coreset.limits import Limits
 from stream_coreset.losses import LossBook
@@ -207,8 +208,14 @@ def select(
         predicted = predict_losses(
             X, assignment, clusters, chosen, losses, z=z, floor=floor, seed=learning_seed
         )
+    known = KnownLosses(asked, losses) if epsilon is None else None
     sample = sampler.sample(
-        assignment, clusters, random_stream(secret, "draw"), predicted=predicted, groups=numbered
+        assignment,
+        clusters,
+        random_stream(secret, "draw"),
+        predicted=predicted,
+        known=known,
+        groups=numbered,
     )
     p, s = sample.scores, sample.expected_size
     expected = s * (p / p.sum()) if design == "iid" else inclusion_probabilities(p, s)
@@ -221,7 +228,7 @@ def select(
         len(asked),
         s,
         assignment.labels,
-        expected_losses(assignment.labels, clusters, z=z) if predicted is None else predicted.means,
+        expected_losses(assignment.labels, clusters, predicted, known, z=z),
     )
 
 

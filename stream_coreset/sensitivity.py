@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from stream_coreset.clusters import Clusters
 from stream_coreset.estimates import error_bound, size_for
 from stream_coreset.fair_shares import with_fair_shares
+from stream_coreset.known_losses import KnownLosses
 from stream_coreset.limits import Limits, Shares, normalised
 from stream_coreset.prediction import Prediction
 from stream_coreset.sample import Sample
@@ -112,6 +113,7 @@ class SensitivitySampler:
         sources: Int | None = None,
         predicted: Prediction | None = None,
         *,
+        known: KnownLosses | None = None,
         groups: Int | None = None,
     ) -> Float:
         """The sampling probability p of every example of the window; sums to 1.
@@ -127,6 +129,8 @@ class SensitivitySampler:
         predicted : Prediction, optional
             What a surrogate predicts of their losses: two more scores, mixed by its shares. Wrong in any way,
             it costs no more than the floor allows.
+        known : KnownLosses, optional
+            Losses of examples of this window, which take the place of their scores.
         groups : (n,) int64, optional
             Which group each example belongs to, counted from 0, for `min_group_rate`.
 
@@ -141,7 +145,7 @@ class SensitivitySampler:
             negative, the prediction is of other examples, or the budget is epsilon, whose bound is about the
             other scores.
         """
-        return self._fair(self._limited(assignment, clusters, sources, predicted)[0], groups)
+        return self._fair(self._limited(assignment, clusters, sources, predicted, known)[0], groups)
 
     def sample(
         self,
@@ -151,13 +155,14 @@ class SensitivitySampler:
         sources: Int | None = None,
         predicted: Prediction | None = None,
         *,
+        known: KnownLosses | None = None,
         groups: Int | None = None,
     ) -> Sample:
         """Draw the weighted sample of one window.
 
         Parameters
         ----------
-        assignment, clusters, sources, predicted, groups
+        assignment, clusters, sources, predicted, known, groups
             As in `probabilities`.
         rng : numpy.random.Generator
             A stream of the draw alone. Shared with the adaptation of the centers, the draw is biased.
@@ -167,10 +172,13 @@ class SensitivitySampler:
         ValueError
             As `probabilities`.
         """
-        p, largest = self._limited(assignment, clusters, sources, predicted)
+        p, largest = self._limited(assignment, clusters, sources, predicted, known)
         p = self._fair(p, groups)
         s = self.expected_size(len(p))
-        order = None if self.design == "iid" else self._order(assignment, clusters, predicted, p)
+        order = None
+        if self.design != "iid":
+            expected = expected_losses(assignment.labels, clusters, predicted, known, z=self.z)
+            order = draw_order(assignment.labels, clusters, promised(expected, p), s)
         indices, weights, probabilities = draw(p, s, self.design, order, rng)
         return Sample(indices, weights, probabilities, s, p, largest, order)
 
@@ -214,6 +222,7 @@ class SensitivitySampler:
         clusters: Clusters,
         sources: Int | None,
         predicted: Prediction | None,
+        known: KnownLosses | None,
     ) -> tuple[Float, Shares]:
         """p, and the largest shares that it would have without the limits."""
         labels, n = assignment.labels, len(assignment.labels)
@@ -223,13 +232,15 @@ class SensitivitySampler:
             return np.full(n, 1.0 / max(n, 1)), Shares()
         if predicted is not None:
             self._check_prediction(predicted, n)
-        scores, shares = _joined(self._cluster_scores(assignment, clusters), predicted)
+        if not np.isfinite(clusters.losses).any():
+            known = None  # the scores are in no unit of losses
+        scores, shares = _joined(self._cluster_scores(assignment, clusters), predicted, known)
         free = self._mixed([normalised(score) for score in scores], shares)
         if self.limits is None:
             return free, Shares()
         if sources is not None:
             _check_numbers(sources, n, "sources")
-        scores, _ = _joined(self._cluster_scores(assignment, clusters, self.limits.cut), predicted)
+        scores, _ = _joined(self._cluster_scores(assignment, clusters, self.limits.cut), predicted, known)
         held = [self.limits.hold(score, labels, sources, floor=self.floor) for score in scores]
         return self._mixed(held, shares), self.limits.largest(free, labels, sources)
 
@@ -246,15 +257,6 @@ class SensitivitySampler:
     def _mixed(self, scores: list[Float], shares: Float) -> Float:
         return np.asarray((1.0 - self.floor) * (shares @ scores) + self.floor / len(scores[0]))
 
-    def _order(
-        self, assignment: Assignment, clusters: Clusters, predicted: Prediction | None, p: Float
-    ) -> Int:
-        if predicted is not None:
-            expected = predicted.means
-        else:
-            expected = expected_losses(assignment.labels, clusters, z=self.z)
-        return draw_order(assignment.labels, clusters, promised(expected, p), self.expected_size(len(p)))
-
     def _check_prediction(self, predicted: Prediction, n: int) -> None:
         if len(predicted) != n:
             raise ValueError(f"predicted: {len(predicted)} predictions for {n} examples; pass one for each")
@@ -268,9 +270,14 @@ class SensitivitySampler:
         return size_for(self.epsilon or 0.0, self.delta, share=(1.0 - self.floor) / scores)
 
 
-def _joined(scores: list[Float], predicted: Prediction | None) -> tuple[list[Float], Float]:
+def _joined(
+    scores: list[Float], predicted: Prediction | None, known: KnownLosses | None
+) -> tuple[list[Float], Float]:
     """The scores of clusters, with those predicted where there are such, and the shares of all."""
+    if known is not None:
+        scores = [known.put_into(score) for score in scores]
     if predicted is not None:
+        predicted = predicted if known is None else predicted.with_known(known)
         return predicted.joined(scores)
     return scores, np.full(len(scores), 1.0 / len(scores))
 

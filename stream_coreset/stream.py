@@ -43,12 +43,15 @@ class AdaptedWindow:
         The centers that have members, as weighted points: what the cluster model wants to know.
     members : (len(statistics),) int64
         Their labels.
+    published : Clusters
+        The version that was adapted.
     """
 
     assignment: Assignment
     clusters: Clusters
     statistics: WeightedPoints
     members: Ids
+    published: Clusters
 
     @property
     def cost(self) -> float:
@@ -114,7 +117,7 @@ class WindowSampler:
         assignment = self._kmeans.adapt_assign(X, rng=rng, exact=False)  # a pass less, at the same centers
         statistics = self._kmeans.summarize(X, assignment)
         local = adapted(self.published, self._kmeans, self.sampler.z)
-        return AdaptedWindow(assignment, local, statistics, np.unique(assignment.labels))
+        return AdaptedWindow(assignment, local, statistics, np.unique(assignment.labels), self.published)
 
     def draw(
         self,

@@ -13,13 +13,14 @@ from stream_coreset import SensitivitySampler
 from stream_coreset.clusters import Clusters
 from stream_coreset.design_variance import design_variance
 from stream_coreset.estimates import uniform_variance
+from stream_coreset.known_losses import KnownLosses
 from stream_coreset.labels import LabelBuffer
+from stream_coreset.learning import predict_window
 from stream_coreset.prediction import Prediction
 from stream_coreset.sample import Sample
 from stream_coreset.sampling import draw
-from stream_coreset.scores import known_spreads
 from stream_coreset.stream import AdaptedWindow, ClusterModel, WindowSampler
-from stream_coreset.surrogate import LabelledExamples, Surrogate, features
+from stream_coreset.surrogate import LabelledExamples, Surrogate
 
 __all__ = ["QUERIES", "Step", "follow"]
 
@@ -75,9 +76,8 @@ class _Follower:
         asked = self._ask(window, data, number)
         clusters, examples = self._described(window, number)
         predicted = self._predicted(window, clusters, examples, data)
-        if predicted is not None:
-            predicted = predicted.with_known(asked, data.losses[asked])
-        sample = self.sampler.sample(window.assignment, clusters, self.rng, predicted=predicted)
+        known = KnownLosses(asked, data.losses[asked])
+        sample = self.sampler.sample(window.assignment, clusters, self.rng, predicted=predicted, known=known)
         if self.returned:
             drawn = sample.indices
             self.buffer.add(data.X[drawn], data.losses[drawn], sample.weights, number)
@@ -115,8 +115,7 @@ class _Follower:
         learned = Surrogate.fit(examples, seed=1) if self.learns else None
         if learned is None:
             return None
-        spreads = known_spreads(clusters, self.sampler.z)[window.assignment.labels]
-        return learned.predict(features(data.X, spreads, window.assignment.distances))
+        return predict_window(learned, data.X, window.assignment, clusters, z=self.sampler.z)
 
 
 def _versioned(clusters: Clusters) -> Clusters:

