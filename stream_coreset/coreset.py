@@ -17,7 +17,7 @@ from stream_coreset.fair_shares import check_groups
 from stream_coreset.kernels import totals
 from stream_coreset.known_losses import KnownLosses
 from stream_coreset.limits import Limits
-from stream_coreset.probes import choose_probes
+from stream_coreset.probes import choose_queries
 from stream_coreset.sample import Sample
 from stream_coreset.sensitivity import SensitivitySampler
 from stream_coreset.stream import AdaptedWindow, ClusterModel, WindowSampler
@@ -192,8 +192,8 @@ class StreamingCoreset:
             self._budget, self._steps, self._max_age, among=largest, model_version=self.model_version
         )
         rng = random_stream(self._secret, "probes", self._steps)
-        members = self._sampler.probes - 1
-        probes = choose_probes(window.assignment, [largest[center] for center in due], members, rng)
+        wanted = [largest[center] for center in due]
+        probes = choose_queries(window.assignment, wanted, self._sampler.probes, rng)
         losses = ask(loss, probes.queries())
         self.n_queries += len(losses)
         generations = model.generations

@@ -18,6 +18,7 @@ from stream_coreset.weighted import Assignment
 __all__ = ["labelled_probes", "predict_losses", "predict_window"]
 
 Float = NDArray[np.float64]
+Int = NDArray[np.int64]
 
 
 def labelled_probes(
@@ -25,8 +26,8 @@ def labelled_probes(
 ) -> LabelledExamples:
     """The probes as examples to learn from, each once.
 
-    A uniform member stands for members of the cluster / probes among them; the member nearest to the center
-    stands for none, unless it was drawn as well.
+    A uniform member stands for members of the cluster / probes among them; the farthest for itself alone, and
+    the nearest for none, unless it was drawn as well.
 
     Parameters
     ----------
@@ -52,7 +53,7 @@ def labelled_probes(
     return LabelledExamples(
         _told(to_host(X[rows]), of_rows, clusters, spreads, clusters, z=z),
         losses,
-        np.where(member, sizes[labels] / np.maximum(drawn[labels], 1), 0.0),
+        _weights(labels, sizes, member, np.isin(rows, probes.farthest)),
         slopes + np.stack([clusters.losses[labels], spreads]),
     )
 
@@ -160,3 +161,12 @@ def _told(
         instead, distances[few] = nearest_established(to_host(X[few]), published)
         spreads[few] = known_spreads(published, z)[instead]
     return features(X, spreads, distances)
+
+
+def _weights(labels: Int, sizes: Float, member: NDArray[np.bool_], farthest: NDArray[np.bool_]) -> Float:
+    """How many of the members of its cluster each probe stands for."""
+    others = member & ~farthest
+    left = sizes - totals(labels, farthest.astype(np.float64), len(sizes))
+    drawn = totals(labels, others.astype(np.float64), len(sizes))
+    each = np.divide(left, drawn, out=np.zeros(len(sizes)), where=drawn > 0)
+    return np.where(farthest, 1.0, np.where(others, each[labels], 0.0))

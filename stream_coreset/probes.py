@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 if TYPE_CHECKING:
     from stream_coreset.kmeans import Assignment
 
-__all__ = ["Answer", "ProbePool", "ProbeSet", "Probes", "choose_probes"]
+__all__ = ["Answer", "ProbePool", "ProbeSet", "Probes", "choose_probes", "choose_queries"]
 
 Payload = TypeVar("Payload")
 
@@ -52,6 +52,9 @@ class Probes:
         Distance to the center, not squared.
     member_counts : (q,) int64
         Members of the probe's cluster in the window.
+    farthest : (f,) int64
+        Rows that are asked as well, each the farthest member of one of the clusters, or none. They stand for
+        themselves alone.
     """
 
     rows: NDArray[np.int64]
@@ -59,13 +62,14 @@ class Probes:
     is_nearest: NDArray[np.bool_]
     distances: NDArray[np.float64]
     member_counts: NDArray[np.int64]
+    farthest: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def queries(self) -> NDArray[np.int64]:
         """The rows to ask, each once, ascending."""
-        return np.unique(self.rows)
+        return np.union1d(self.rows, self.farthest)
 
     def answers(self, losses: ArrayLike) -> Iterator[Answer]:
         """Sort the losses of `queries()`, shape (len(queries()),), by cluster."""
@@ -118,6 +122,29 @@ def choose_probes(
     is_nearest[np.cumsum([0, *lengths])[:-1]] = True
     labels = np.asarray(assignment.labels, np.int64)[rows]
     return Probes(rows, labels, is_nearest, distances[rows], np.repeat(sizes, lengths))
+
+
+def choose_queries(
+    assignment: Assignment, wanted_labels: Iterable[int], probes: int, rng: np.random.Generator
+) -> Probes:
+    """Choose what to ask of the wanted clusters in a window that is drawn by the answers.
+
+    As `choose_probes`, but with three probes or more one of them is the farthest member: it may be an outlier
+    that no other example tells of, and once it is known it adds next to nothing to the variance.
+
+    Parameters
+    ----------
+    assignment, wanted_labels, rng
+        As in `choose_probes`.
+    probes : int
+        Queries a cluster.
+    """
+    if probes <= 2:
+        return choose_probes(assignment, wanted_labels, probes - 1, rng)
+    chosen = choose_probes(assignment, wanted_labels, probes - 2, rng)
+    order = np.lexsort((assignment.distances, assignment.labels))
+    farthest = order[np.append(np.flatnonzero(np.diff(assignment.labels[order])), len(order) - 1)]
+    return replace(chosen, farthest=farthest[np.isin(assignment.labels[farthest], chosen.labels)])
 
 
 def _probe(

@@ -26,7 +26,7 @@ from stream_coreset.known_losses import KnownLosses
 from stream_coreset.learning import predict_losses
 from stream_coreset.limits import Limits
 from stream_coreset.losses import LossBook
-from stream_coreset.probes import Probes, choose_probes
+from stream_coreset.probes import Probes, choose_queries
 from stream_coreset.sampling import inclusion_probabilities
 from stream_coreset.scores import draw_order, expected_losses, promised
 from stream_coreset.sensitivity import SensitivitySampler
@@ -130,8 +130,8 @@ def select(
     holder : float, optional
         L, with ``|l(e) - l(c)| <= L distance**z``; estimated from the center losses when missing.
     probes : int
-        Queries a cluster. With 1 each center is replaced by its nearest row, and all rows are assigned to
-        these: the paper's scheme.
+        Queries a cluster: its nearest row, its farthest, and uniform ones. With 1 each center is replaced by
+        its nearest row, and all rows are assigned to these: the paper's scheme.
     floor : float
         Share of the probability that is spread evenly; bounds every weight by n/(s floor).
     design : {"pivotal", "systematic", "iid"}
@@ -262,7 +262,7 @@ def _probes_of_largest(
     sizes = totals(assignment.labels, np.ones(len(assignment.labels)), len(ids))
     largest = np.argsort(-sizes, kind="stable")[: np.count_nonzero(sizes)]
     allowed = len(ids) if max_queries is None else max(0, max_queries // probes)
-    return choose_probes(assignment, largest[:allowed], probes - 1, random_stream(secret, "probes"))
+    return choose_queries(assignment, largest[:allowed], probes, random_stream(secret, "probes"))
 
 
 def _described(kmeans: MiniBatchKMeans, book: LossBook, z: float, holder: float | None) -> Clusters:

@@ -15,6 +15,7 @@ _STEPS = 100
 _ENOUGH = 2.0  # standard errors
 _FOLDS, _DIVISIONS = 5, 2
 _FEWEST = 2 * _FOLDS  # examples with a residual
+_LARGEST_SHARE = 0.1  # of the evidence that one example can be
 _TINY = 1e-12
 
 
@@ -70,7 +71,8 @@ def least_variance(scores: Float, squares: Float, floor: float) -> Float:
     Multiplicative steps keep them on the simplex and never raise it (they are those of
     expectation-maximisation for a mixture, damped).
 
-    A few large losses make noise look like a gain, all the more to shares that were fitted to them. So the
+    A few large losses make noise look like a gain or a loss, all the more to shares that were fitted to them.
+    So no example counts for more than a tenth of all, and the
     gain over uniform is measured on other examples than those that its shares were fitted to. Only one of two
     standard errors is trusted in full, a smaller one in proportion; the rest is uniform.
 
@@ -99,9 +101,20 @@ def least_variance(scores: Float, squares: Float, floor: float) -> Float:
     uniform[-1] = 1.0
     if floor >= 1 or useful.sum() < _FEWEST:
         return uniform
-    q, r = scores[:, useful], squares[useful] / squares.max()
+    q, r = scores[:, useful], _tempered(squares[useful] / squares.max())
     trusted = _significance(_gains(q, r, floor))
     return trusted * _fitted(q, r, floor) + (1 - trusted) * uniform
+
+
+def _tempered(r: Float) -> Float:
+    """The same, cut down to where none is more than its largest share of the sum; ten or more values."""
+    falling = np.sort(r)[::-1]
+    for cut in range(int(1 / _LARGEST_SHARE)):
+        threshold = _LARGEST_SHARE * falling[cut:].sum() / (1 - _LARGEST_SHARE * cut)
+        if falling[cut] <= threshold:
+            break
+    tempered: Float = np.minimum(r, threshold)
+    return tempered
 
 
 def _fitted(q: Float, r: Float, floor: float) -> Float:

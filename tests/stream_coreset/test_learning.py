@@ -10,7 +10,8 @@ from support.traps import clusters_of
 
 from stream_coreset.kmeans import Assignment
 from stream_coreset.labels import LabelBuffer
-from stream_coreset.learning import predict_window
+from stream_coreset.learning import labelled_probes, predict_window
+from stream_coreset.probes import choose_queries
 from stream_coreset.sensitivity import SensitivitySampler
 from stream_coreset.stream import WindowSampler
 from stream_coreset.surrogate import Surrogate
@@ -63,3 +64,17 @@ def test_far_labels_do_not_speak_for_an_outlier_that_became_a_center() -> None:
     described, examples = buffer.describe(clusters, now=0.0)
     assert np.isnan(described.losses[1])
     np.testing.assert_allclose(np.exp(examples.features[:, 2]), [1e-30, 1, 50], rtol=1e-4)
+
+
+def test_every_probe_stands_for_its_part_of_the_cluster() -> None:
+    """The weighted count of the members is exact, and the farthest stands for itself alone."""
+    rng = np.random.default_rng(8)
+    assignment = Assignment(rng.integers(0, 3, 300), rng.exponential(size=300))
+    sizes = np.bincount(assignment.labels)
+    clusters = replace(clusters_of([[0.0], [1.0], [2.0]], SPREADS, SPREADS), counts=sizes.astype(np.float64))
+    probes = choose_queries(assignment, range(3), 9, rng)
+    rows = probes.queries()
+    X, losses = rng.normal(size=(300, 1)).astype(np.float32), np.ones(len(rows))
+    weights = labelled_probes(X, assignment, clusters, probes, losses, z=2.0).weights
+    np.testing.assert_allclose(np.bincount(assignment.labels[rows], weights), sizes)
+    np.testing.assert_array_equal(weights[np.isin(rows, probes.farthest)], 1.0)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from stream_coreset.probes import ProbePool, choose_probes
+from stream_coreset.probes import ProbePool, choose_probes, choose_queries
 
 SIGNIFICANCE = 1e-4  # false-alarm rate of each chi-square test, had its seed not been fixed
 
@@ -43,6 +43,27 @@ def test_members_are_uniform_and_the_nearest_is_one_of_them():
     rng = np.random.default_rng(5)
     drawn = [choose_probes(assignment, [0], 3, rng).rows[1:] for _ in range(4000)]
     assert stats.chisquare(np.bincount(np.concatenate(drawn), minlength=12)).pvalue > SIGNIFICANCE
+
+
+@given(st.integers(1, 200), st.integers(1, 12), st.integers(1, 12), st.integers(0, 2**32))
+def test_what_is_asked_before_a_draw_holds_the_farthest(n: int, k: int, queries: int, seed: int):
+    assignment = window(n, k, seed)
+    wanted = np.unique(assignment.labels)[::2]
+    probes = choose_queries(assignment, wanted, queries, np.random.default_rng(1))
+    asked = probes.queries()
+    assert len(asked) <= queries * len(wanted)
+    assert set(assignment.labels[asked].tolist()) == set(wanted.tolist())
+    for label in wanted if queries > 2 else ():
+        members = np.flatnonzero(assignment.labels == label)
+        assert (
+            assignment.distances[asked[np.isin(asked, members)]].max() == assignment.distances[members].max()
+        )
+        assert len(asked[np.isin(asked, members)]) >= min(len(members), queries - 2)
+    answers = {answer.label: answer.nearest_loss for answer in probes.answers(asked * 10.0)}
+    assert answers == {
+        label: 10.0 * row
+        for label, row in zip(probes.labels[probes.is_nearest], probes.rows[probes.is_nearest], strict=True)
+    }
 
 
 def test_answers_return_the_losses_by_cluster():

@@ -46,6 +46,27 @@ def test_one_large_loss_is_no_reason_to_leave_uniform() -> None:
     assert shares[-1] > 0.4
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_one_large_loss_that_nothing_foretold_is_no_reason_to_leave_a_good_score(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    truth = rng.lognormal(0, 1, M)
+    squares = truth**2
+    squares[np.argsort(truth)[M // 2]] = 10 * squares.sum()
+    shares = least_variance(np.stack([truth / truth.mean(), np.ones(M)]), squares, 0.2)
+    assert shares[0] > 0.5
+
+
+@pytest.mark.parametrize("m", [10, 11, 200])
+def test_no_example_is_more_than_a_tenth_of_the_evidence(m: int) -> None:
+    scores = np.vstack([np.random.default_rng(m).lognormal(0, 1, m), np.ones(m)])
+    squares = np.geomspace(1, 1e12, m)
+    large = np.minimum(squares, np.sort(squares)[-min(m, 10)])  # a tenth each, at most
+    found = least_variance(scores, squares, 0.2)
+    if m == 10:
+        np.testing.assert_allclose(found, least_variance(scores, large, 0.2))
+    np.testing.assert_allclose(found, least_variance(scores, 1e3 * squares, 0.2))
+
+
 def test_shares_are_not_judged_on_what_they_were_fitted_to() -> None:
     """Four scores of noise, and losses of which few make up most: little is trusted of what fits these."""
     trusted = []
