@@ -18,6 +18,7 @@ Features = NDArray[np.float32]
 
 N_TREES = 60
 FOLDS = 5
+_EQUAL = 1e-6  # of the largest: targets that differ by less are one
 _BYTES_PER_NODE = 42  # as ONNX; 38 were measured
 _LARGEST = 6 << 20  # bytes as ONNX; the rest of a model of 8 MB is for what stands beside the trees
 
@@ -77,7 +78,8 @@ def grow(features: Features, targets: Float, *, seed: int, n_trees: int = N_TREE
     n_trees : int
         Size of the forest.
     """
-    scales = np.maximum(targets.std(axis=0), np.finfo(np.float64).tiny)
+    scales = np.maximum(targets.std(axis=0), _EQUAL * np.abs(targets).max(axis=0))
+    scales[scales == 0] = 1.0
     leaf = 1 + len(features) * n_trees * 2 * _BYTES_PER_NODE // _LARGEST // 2
     while True:
         forest = _forest(n_trees, leaf, seed).fit(features, targets / scales)

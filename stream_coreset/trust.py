@@ -15,7 +15,7 @@ _STEPS = 100
 _ENOUGH = 2.0  # standard errors
 _FOLDS, _DIVISIONS = 5, 2
 _FEWEST = 2 * _FOLDS  # examples with a residual
-_LARGEST_SHARE = 0.1  # of the evidence that one example can be
+_LARGEST_SHARE = 0.2  # of the evidence that one example can be
 _TINY = 1e-12
 
 
@@ -72,7 +72,7 @@ def least_variance(scores: Float, squares: Float, floor: float) -> Float:
     expectation-maximisation for a mixture, damped).
 
     A few large losses make noise look like a gain or a loss, all the more to shares that were fitted to them.
-    So no example counts for more than a tenth of all, and the
+    So no example counts for more than a fifth of all, and the
     gain over uniform is measured on other examples than those that its shares were fitted to. Only one of two
     standard errors is trusted in full, a smaller one in proportion; the rest is uniform.
 
@@ -107,7 +107,7 @@ def least_variance(scores: Float, squares: Float, floor: float) -> Float:
 
 
 def _tempered(r: Float) -> Float:
-    """The same, cut down to where none is more than its largest share of the sum; ten or more values."""
+    """The same, cut down to where none is more than its largest share of the sum; five or more values."""
     falling = np.sort(r)[::-1]
     for cut in range(int(1 / _LARGEST_SHARE)):
         threshold = _LARGEST_SHARE * falling[cut:].sum() / (1 - _LARGEST_SHARE * cut)

@@ -56,15 +56,11 @@ def test_one_large_loss_that_nothing_foretold_is_no_reason_to_leave_a_good_score
     assert shares[0] > 0.5
 
 
-@pytest.mark.parametrize("m", [10, 11, 200])
-def test_no_example_is_more_than_a_tenth_of_the_evidence(m: int) -> None:
-    scores = np.vstack([np.random.default_rng(m).lognormal(0, 1, m), np.ones(m)])
-    squares = np.geomspace(1, 1e12, m)
-    large = np.minimum(squares, np.sort(squares)[-min(m, 10)])  # a tenth each, at most
-    found = least_variance(scores, squares, 0.2)
-    if m == 10:
-        np.testing.assert_allclose(found, least_variance(scores, large, 0.2))
-    np.testing.assert_allclose(found, least_variance(scores, 1e3 * squares, 0.2))
+def test_no_example_is_more_than_a_fifth_of_the_evidence() -> None:
+    scores = np.vstack([np.random.default_rng(4).lognormal(0, 1, 10), np.ones(10)])
+    squares, expected = np.ones(10), np.ones(10)
+    squares[:2], expected[:2] = (1e12, 3.0), 8 / 3  # two of 8/3 are a fifth each of 8 + 16/3
+    np.testing.assert_allclose(least_variance(scores, squares, 0.2), least_variance(scores, expected, 0.2))
 
 
 def test_shares_are_not_judged_on_what_they_were_fitted_to() -> None:
