@@ -145,6 +145,13 @@ class Clusters:
             found.update(data)
         return found.hexdigest()
 
+    @property
+    def established(self) -> NDArray[np.bool_]:
+        """(k,) which centers stand on `ESTABLISHED` examples; all, unless these hold most of the mass."""
+        several = self.counts >= ESTABLISHED
+        most = self.counts[several].sum() > self.counts.sum() / 2
+        return several if most else np.ones(self.k, np.bool_)
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Clusters) and self.digest() == other.digest()
 
@@ -237,14 +244,12 @@ def estimated_losses(clusters: Clusters, centers: NDArray[Any], z: float = 2.0) 
 
 
 def nearest_established(X: Array, clusters: Clusters) -> tuple[NDArray[np.int64], Float]:
-    """Labels (n,) and distances (n,) to the nearest of the centers that stand on `ESTABLISHED` examples.
+    """Labels (n,) and distances (n,) to the nearest of the established centers.
 
     An outlier often becomes a center itself, or with one other: how far it lies from that says nothing of how
-    far out it is, and what was learned of far examples would not be seen to apply. All centers count where
-    none stands on as many.
+    far out it is, and what was learned of far examples would not be seen to apply.
     """
-    rows = np.flatnonzero(clusters.counts >= ESTABLISHED)
-    rows = rows if len(rows) else np.arange(clusters.k)
+    rows = np.flatnonzero(clusters.established)
     labels, squares = (to_host(found) for found in nearest(X, clusters.centers[rows]))
     return rows[labels], np.sqrt(squares.astype(np.float64))
 

@@ -104,7 +104,7 @@ def estimate(windows: Sequence[Drawn], design: str = "pivotal") -> Estimate:
     if not windows:
         raise ValueError("windows: expected at least one")
     total = math.fsum(horvitz_thompson(window.losses, 1 / window.probabilities) for window in windows)
-    variance = _variance_of_differences(windows, design)
+    variance = _variance(windows, design)
     n, s = sum(window.n for window in windows), sum(window.expected_size for window in windows)
     return Estimate(total, variance, _uniform_shadow(windows, total, variance, n, s), n, s)
 
@@ -203,20 +203,25 @@ class FloorRule:
         return self.current
 
 
-def _variance_of_differences(windows: Iterable[Drawn], design: str) -> float:
-    """The sum, times m / (6 (m - 2)), of squared second differences in draw order: 6 = 1 + 4 + 1."""
-    z = np.concatenate([_contributions(window, design) for window in windows])
+def _variance(windows: Sequence[Drawn], design: str) -> float:
+    """That of which examples are drawn, by second differences, and that of how many."""
+    uncertain = [window.probabilities < 1 if design != "iid" else slice(None) for window in windows]
+    losses = [window.losses[rows] for window, rows in zip(windows, uncertain, strict=True)]
+    pi = [window.probabilities[rows] for window, rows in zip(windows, uncertain, strict=True)]
+    z = np.concatenate(losses) / np.concatenate(pi)
+    draws = [w.expected_size - (len(w) - len(drawn)) for w, drawn in zip(windows, losses, strict=True)]
+    parts = np.array(draws) - np.floor(draws)
+    a_draw = z.sum() / sum(draws) if sum(draws) > 0 else 0.0
+    each = z if design == "iid" else np.sqrt(1 - np.concatenate(pi)) * z
+    return _of_differences(each) + float((parts * (1 - parts)).sum() * a_draw**2)
+
+
+def _of_differences(z: Float) -> float:
+    """The sum, times m / (6 (m - 2)), of squared second differences: 6 = 1 + 4 + 1."""
     m = len(z)
-    return float(m / (6 * (m - 2)) * np.square(np.diff(z, 2)).sum()) if m > 2 else 0.0
-
-
-def _contributions(window: Drawn, design: str) -> Float:
-    """What each draw adds to the error, with a unit of loss 0 that makes every draw of the same size."""
-    pi, z = window.probabilities, window.losses / window.probabilities
-    rest = math.ceil(window.expected_size) - window.expected_size
-    if rest > 0 and len(z) < window.expected_size:
-        pi, z = np.append(pi, rest), np.append(z, 0.0)
-    return z if design == "iid" else np.sqrt(np.maximum(1 - pi, 0)) * z
+    if m <= 2:  # as if each was drawn by itself
+        return float(np.square(z).sum())
+    return float(m / (6 * (m - 2)) * np.square(np.diff(z, 2)).sum())
 
 
 def _uniform_shadow(windows: Iterable[Drawn], total: float, variance: float, n: int, s: float) -> float:

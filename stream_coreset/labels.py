@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from stream_coreset.arrays import Array, check_losses, check_points, check_weights, to_host
 from stream_coreset.clusters import Clusters, nearest_established
-from stream_coreset.kernels import totals
+from stream_coreset.kernels import nearest, totals
 from stream_coreset.loss_statistics import FACTOR_LIMITS, MIN_PAIRS, PRIOR_MEMBERS, holder_constants
 from stream_coreset.surrogate import LabelledExamples, features
 
@@ -95,7 +95,8 @@ class LabelBuffer:
 
         Center loss and spread are the weighted mean and root mean square over the labelled examples of the
         cluster, both shrunk toward those of all by two examples. Where a cluster has none, what was known of
-        it stays.
+        it stays; so it does of centers that are not established: their labels may come from afar, and these
+        examples are told of by the nearest established center.
 
         Parameters
         ----------
@@ -111,11 +112,18 @@ class LabelBuffer:
         X, of_kept, weights = self._X[kept], self.losses[kept], weights[kept]
         if len(X) == 0:
             return clusters, LabelledExamples(features(X, [], []), of_kept, weights, np.zeros((2, 0)))
-        labels, distances = nearest_established(X, clusters)
+        labels, squares = nearest(X, clusters.centers)
         of_kept = of_kept * _scales(self._versions[kept], labels, of_kept, weights)
         table = _Table.of(labels, of_kept, weights, clusters.k)
-        described = _described(clusters, *table.shrunk(), table.mean_square, z)
+        known = np.where(clusters.established, table.shrunk(), np.nan)
+        described = _described(clusters, known[0], known[1], table.mean_square, z)
         without = np.stack(table.shrunk_without(labels, of_kept, weights))
+        distances = np.sqrt(squares.astype(np.float64))
+        alone = np.flatnonzero(~clusters.established[labels])
+        if len(alone):
+            instead, distances[alone] = nearest_established(X[alone], clusters)
+            of_all = np.array([[table.mean], [np.sqrt(table.mean_square)]])
+            without[:, alone] = np.where(np.isnan(known), of_all, known)[:, instead]
         scores = without + described.holders[:, None] * distances**z
         return described, LabelledExamples(features(X, without[1], distances), of_kept, weights, scores)
 

@@ -136,7 +136,8 @@ def predict_window(
     n = len(assignment.labels)
     if not np.isfinite(clusters.losses).any() or n == 0 or most == 0:
         return None
-    published = clusters if published is None else published
+    if published is None or not np.isfinite(published.losses).any():
+        published = clusters
     spreads = known_spreads(clusters, z)[assignment.labels]
     if most is None or most >= n:
         return surrogate.predict(_told(X, assignment, clusters, spreads, published, z=z))
@@ -164,9 +165,10 @@ def _told(
 
 
 def _weights(labels: Int, sizes: Float, member: NDArray[np.bool_], farthest: NDArray[np.bool_]) -> Float:
-    """How many of the members of its cluster each probe stands for."""
+    """How many of the members of its cluster each probe stands for; all, where it is the only one drawn."""
     others = member & ~farthest
     left = sizes - totals(labels, farthest.astype(np.float64), len(sizes))
     drawn = totals(labels, others.astype(np.float64), len(sizes))
     each = np.divide(left, drawn, out=np.zeros(len(sizes)), where=drawn > 0)
-    return np.where(farthest, 1.0, np.where(others, each[labels], 0.0))
+    alone = np.where(drawn > 0, 1.0, sizes)
+    return np.where(farthest, alone[labels], np.where(others, each[labels], 0.0))

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from stream_coreset.kernels import totals
 
-__all__ = ["Limits", "Shares", "normalised"]
+__all__ = ["Limits", "Shares", "cut_to_share", "normalised"]
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
@@ -168,6 +168,17 @@ def normalised(score: Float) -> Float:
     scaled = score / highest  # so that the sum is a number
     share: Float = scaled / scaled.sum()
     return share
+
+
+def cut_to_share(score: Float, share: float) -> Float:
+    """The score, its highest values cut down to one threshold: none is more than this share of the sum.
+
+    At least 1/share values must be above 0.
+    """
+    q = normalised(score)
+    cut = _Few(1, share).cut(q)
+    held: Float = score if cut is q else np.minimum(score, score.max() * (cut.max() / q.max()))
+    return held
 
 
 def _of_a_score(limit: float, sizes: Float | float, floor: float) -> Float:

@@ -63,9 +63,10 @@ class Prediction:
     def __len__(self) -> int:
         return len(self.means)
 
-    def with_known(self, known: KnownLosses) -> Prediction:
-        """The same with the losses that are known in place of what was predicted of them."""
-        return replace(self, means=known.put_into(self.means), roots=known.put_into(self.roots))
+    def with_known(self, known: KnownLosses, enough: float) -> Prediction:
+        """The same with the losses that are known in place of what was predicted, see `KnownLosses`."""
+        means, roots = (known.put_into_score(score, enough) for score in (self.means, self.roots))
+        return replace(self, means=means, roots=roots)
 
     def joined(self, scores: list[Float]) -> tuple[list[Float], Float]:
         """The scores of clusters, one or two, with these two and a uniform one, and the shares of all."""

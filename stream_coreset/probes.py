@@ -130,7 +130,7 @@ def choose_queries(
     """Choose what to ask of the wanted clusters in a window that is drawn by the answers.
 
     As `choose_probes`, but with three probes or more one of them is the farthest member: it may be an outlier
-    that no other example tells of, and once it is known it adds next to nothing to the variance.
+    that no other example tells of; once its loss is known it is drawn by that.
 
     Parameters
     ----------
@@ -143,6 +143,8 @@ def choose_queries(
         return choose_probes(assignment, wanted_labels, probes - 1, rng)
     chosen = choose_probes(assignment, wanted_labels, probes - 2, rng)
     order = np.lexsort((assignment.distances, assignment.labels))
+    if len(order) == 0:
+        return chosen
     farthest = order[np.append(np.flatnonzero(np.diff(assignment.labels[order])), len(order) - 1)]
     return replace(chosen, farthest=farthest[np.isin(assignment.labels[farthest], chosen.labels)])
 

@@ -208,7 +208,7 @@ def select(
         predicted = predict_losses(
             X, assignment, clusters, chosen, losses, z=z, floor=floor, seed=learning_seed
         )
-    known = KnownLosses(asked, losses) if epsilon is None else None
+    known = KnownLosses(asked, losses)
     sample = sampler.sample(
         assignment,
         clusters,

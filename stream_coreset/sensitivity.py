@@ -130,7 +130,8 @@ class SensitivitySampler:
             What a surrogate predicts of their losses: two more scores, mixed by its shares. Wrong in any way,
             it costs no more than the floor allows.
         known : KnownLosses, optional
-            Losses of examples of this window, which take the place of their scores.
+            Losses of examples of this window, which take the place of their scores. Not used with epsilon,
+            whose bound is about the other scores.
         groups : (n,) int64, optional
             Which group each example belongs to, counted from 0, for `min_group_rate`.
 
@@ -232,17 +233,39 @@ class SensitivitySampler:
             return np.full(n, 1.0 / max(n, 1)), Shares()
         if predicted is not None:
             self._check_prediction(predicted, n)
-        if not np.isfinite(clusters.losses).any():
-            known = None  # the scores are in no unit of losses
-        scores, shares = _joined(self._cluster_scores(assignment, clusters), predicted, known)
+        known = None if self.epsilon is not None else known
+        scores, shares = self._joined(assignment, clusters, predicted, known)
         free = self._mixed([normalised(score) for score in scores], shares)
         if self.limits is None:
             return free, Shares()
         if sources is not None:
             _check_numbers(sources, n, "sources")
-        scores, _ = _joined(self._cluster_scores(assignment, clusters, self.limits.cut), predicted, known)
+        scores, _ = self._joined(assignment, clusters, predicted, known, self.limits.cut)
         held = [self.limits.hold(score, labels, sources, floor=self.floor) for score in scores]
         return self._mixed(held, shares), self.limits.largest(free, labels, sources)
+
+    def _joined(
+        self,
+        assignment: Assignment,
+        clusters: Clusters,
+        predicted: Prediction | None,
+        known: KnownLosses | None,
+        *cut: Cut,
+    ) -> tuple[list[Float], Float]:
+        """The scores of clusters, with those predicted where there are such, and the shares of all."""
+        scores = self._cluster_scores(assignment, clusters, *cut)
+        shares = np.full(len(scores), 1.0 / len(scores))
+        if known is not None and np.isfinite(clusters.losses).any():  # else scores are in no unit of losses
+            enough = self._enough(len(scores[0]), predicted)
+            scores = [known.put_into_score(score, enough) for score in scores]
+            predicted = None if predicted is None else predicted.with_known(known, enough)
+        return (scores, shares) if predicted is None else predicted.joined(scores)
+
+    def _enough(self, n: int, predicted: Prediction | None) -> float:
+        """The share of the scores in the unit of losses with which an example is drawn for certain."""
+        of_losses = (1.0 - self.floor) * (1.0 if predicted is None else 1.0 - float(predicted.shares[-1]))
+        draws = of_losses * self.expected_size(n)
+        return 1.0 / draws if draws > 1 and self.design != "iid" else 1.0
 
     def _fair(self, p: Float, groups: Int | None) -> Float:
         if self.min_group_rate is None or groups is None:
@@ -268,18 +291,6 @@ class SensitivitySampler:
     def _guaranteed_size(self) -> float:
         scores = 1 if self.probes == 1 else 2
         return size_for(self.epsilon or 0.0, self.delta, share=(1.0 - self.floor) / scores)
-
-
-def _joined(
-    scores: list[Float], predicted: Prediction | None, known: KnownLosses | None
-) -> tuple[list[Float], Float]:
-    """The scores of clusters, with those predicted where there are such, and the shares of all."""
-    if known is not None:
-        scores = [known.put_into(score) for score in scores]
-    if predicted is not None:
-        predicted = predicted if known is None else predicted.with_known(known)
-        return predicted.joined(scores)
-    return scores, np.full(len(scores), 1.0 / len(scores))
 
 
 def _check_numbers(numbers: Int, n: int, name: str) -> None:

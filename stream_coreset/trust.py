@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_coreset.limits import cut_to_share
+
 __all__ = ["Trust", "least_variance", "trust"]
 
 Float = NDArray[np.float64]
@@ -96,25 +98,15 @@ def least_variance(scores: Float, squares: Float, floor: float) -> Float:
     >>> least_variance(np.array([good / 5, bad / 5, np.ones(100)]), good**2, 0.0).round(2)
     array([0.99, 0.  , 0.01])
     """
+    squares = cut_to_share(squares, _LARGEST_SHARE) if np.count_nonzero(squares) >= _FEWEST else squares
     useful = squares > 0
     uniform = np.zeros(len(scores))
     uniform[-1] = 1.0
     if floor >= 1 or useful.sum() < _FEWEST:
         return uniform
-    q, r = scores[:, useful], _tempered(squares[useful] / squares.max())
+    q, r = scores[:, useful], squares[useful] / squares.max()
     trusted = _significance(_gains(q, r, floor))
     return trusted * _fitted(q, r, floor) + (1 - trusted) * uniform
-
-
-def _tempered(r: Float) -> Float:
-    """The same, cut down to where none is more than its largest share of the sum; five or more values."""
-    falling = np.sort(r)[::-1]
-    for cut in range(int(1 / _LARGEST_SHARE)):
-        threshold = _LARGEST_SHARE * falling[cut:].sum() / (1 - _LARGEST_SHARE * cut)
-        if falling[cut] <= threshold:
-            break
-    tempered: Float = np.minimum(r, threshold)
-    return tempered
 
 
 def _fitted(q: Float, r: Float, floor: float) -> Float:

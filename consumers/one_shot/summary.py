@@ -19,7 +19,7 @@ from stream_coreset.selection import Coreset
 
 __all__ = ["Summary", "Total", "estimated_total", "summarise"]
 
-_LEAST = 20  # drawn rows; fewer say too little about the error
+_LEAST = 20  # rows drawn by chance; fewer say too little about the error
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def summarise(
     if losses is None:
         return Summary(facts, None, "no losses were given")
     total = estimated_total(coreset, losses, wanted.how["design"])
-    return Summary(facts, total, f"no estimate: fewer than {_LEAST} rows drawn, or losses unknown")
+    return Summary(facts, total, f"no estimate: fewer than {_LEAST} rows drawn by chance, or losses unknown")
 
 
 def estimated_total(coreset: Coreset, losses: NDArray[np.float64], design: str) -> Total | None:
@@ -110,11 +110,11 @@ def estimated_total(coreset: Coreset, losses: NDArray[np.float64], design: str) 
     The interval takes quantiles of Student's t, of half as many degrees of freedom as there are second
     differences: these overlap. It says little where few losses make up most of the total.
     """
-    drawn, m = losses[coreset.indices], len(coreset)
-    if m < _LEAST or not np.isfinite(drawn).all():
+    drawn, expected = losses[coreset.indices], coreset.probabilities[coreset.indices]
+    m = len(drawn) if design == "iid" else int((expected < 1).sum())
+    if 0 < m < _LEAST or not np.isfinite(drawn).all():
         return None
-    expected = coreset.probabilities[coreset.indices]
     found = estimate([Drawn(drawn, expected, len(losses), coreset.expected_size)], design)
-    half = float(stdtrit((m - 2) / 2, 0.975)) * math.sqrt(found.variance)
+    half = float(stdtrit((m - 2) / 2, 0.975)) * math.sqrt(found.variance) if m else 0.0
     of_all = float(losses.sum()) if np.isfinite(losses).all() else None
     return Total(found.total, found.total - half, found.total + half, of_all)

@@ -50,15 +50,37 @@ def test_pooled_intervals_cover_and_variances_fit(design: str, rate: float) -> N
     assert 0.85 <= np.mean(variances) / np.mean(errors) <= 1.25
 
 
-@pytest.mark.parametrize("design", ["pivotal", "iid"])
-def test_a_trend_of_the_order_is_no_error(design: str) -> None:
+def test_a_trend_of_the_order_is_no_error() -> None:
     # slopes up and down in turn, as the draw passes through neighbourhoods, beside noise of variance 1
     noise = np.random.default_rng(7).normal(size=2000)
     slopes = 100 + np.abs(np.arange(2000) % 200 - 100)
     flat, sloping = (
         Drawn((rest + noise) / 100, np.full(2000, 0.01), 200_000, 2000.0) for rest in (0, slopes)
     )
-    assert estimate([sloping], design).variance == pytest.approx(estimate([flat], design).variance, rel=0.05)
+    assert estimate([sloping]).variance == pytest.approx(estimate([flat]).variance, rel=0.05)
+
+
+@pytest.mark.parametrize("design", ["pivotal", "iid"])
+@pytest.mark.parametrize("size", [20.0, 20.5, 20.8, 204.3])
+@pytest.mark.parametrize("noise", [0.0, 0.05, 0.3])
+def test_the_size_of_the_sample_is_part_of_the_error(design: str, size: float, noise: float) -> None:
+    # 3,000 windows: the ratio has a standard error below .04; off by .17 in less than 1 of 10,000 runs
+    rng = np.random.default_rng(11)
+    losses = 1 + noise * rng.normal(size=N)
+    variances, squares = [], []
+    for _ in range(3000):
+        order = rng.permutation(N)
+        indices, weights, pi = draw(np.ones(N), size, design, order, rng)
+        variances.append(estimate([Drawn(losses[indices], pi, N, size)], design).variance)
+        squares.append((weights @ losses[indices] - losses.sum()) ** 2)
+    expected = np.mean(squares)
+    assert np.mean(variances) == pytest.approx(expected, rel=0.17, abs=1e-6)
+
+
+def test_what_was_certain_is_no_error() -> None:
+    losses, pi = np.array([9.0, 7.0, 1.0, 3.0]), np.array([1.0, 1.0, 0.5, 0.5])
+    found = estimate([Drawn(losses, pi, 10, 4.0)])
+    assert found.variance == pytest.approx((1 - 0.5) * (2.0**2 + 6.0**2))  # of two: each drawn by itself
 
 
 def test_later_windows_count_more() -> None:

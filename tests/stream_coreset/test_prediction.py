@@ -103,9 +103,9 @@ def test_a_right_prediction_leaves_less_than_a_third_of_the_error(
 
 def test_known_losses_take_the_place_of_predictions() -> None:
     known = KnownLosses(np.array([1, 3]), np.array([5.0, 0.0]))
-    predicted = Prediction(np.ones(4), np.full(4, 2.0)).with_known(known)
-    assert predicted.means.tolist() == [1, 5, 1, 0]
-    assert predicted.roots.tolist() == [2, 5, 2, 0]
+    predicted = Prediction(np.ones(4), np.full(4, 2.0)).with_known(known, 1.0)
+    assert predicted.means.tolist() == [1, 5, 1, 0.01]
+    assert predicted.roots.tolist() == [2, 5, 2, 0.02]
 
 
 def test_all_trust_in_the_mean_makes_p_its_share(clusters: Clusters, assignment: Assignment) -> None:
