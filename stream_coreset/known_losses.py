@@ -74,6 +74,6 @@ class KnownLosses:
         chance: the weights serve other losses, too.
         """
         found = np.maximum(self.put_into(score), _LEAST * score)
-        if enough * np.count_nonzero(found) > 1 > enough:
+        if enough < 1 and len(self):
             found[self.rows] = np.minimum(found[self.rows], cut_to_share(found, enough).max())
         return found

@@ -173,9 +173,11 @@ def normalised(score: Float) -> Float:
 def cut_to_share(score: Float, share: float) -> Float:
     """The score, its highest values cut down to one threshold: none is more than this share of the sum.
 
-    At least 1/share values must be above 0.
+    Nothing is cut where not more than 1/share values are above 0.
     """
     q = normalised(score)
+    if np.count_nonzero(q) * share <= 1:
+        return score
     cut = _Few(1, share).cut(q)
     held: Float = score if cut is q else np.minimum(score, score.max() * (cut.max() / q.max()))
     return held

@@ -71,7 +71,7 @@ class LossBook:
     Parameters
     ----------
     probes : int
-        Queries a center: its nearest example and `probes - 1` uniform members of its cluster.
+        Queries a center: its nearest example and at most `probes - 1` uniform members of its cluster.
 
     Examples
     --------

@@ -74,9 +74,9 @@ def least_variance(scores: Float, squares: Float, floor: float) -> Float:
     expectation-maximisation for a mixture, damped).
 
     A few large losses make noise look like a gain or a loss, all the more to shares that were fitted to them.
-    So no example counts for more than a fifth of all, and the
-    gain over uniform is measured on other examples than those that its shares were fitted to. Only one of two
-    standard errors is trusted in full, a smaller one in proportion; the rest is uniform.
+    So no example counts for more than a fifth of all, and the gain over uniform is measured on other examples
+    than those that its shares were fitted to. Only one of two standard errors is trusted in full, a smaller
+    one in proportion; the rest is uniform.
 
     Parameters
     ----------
@@ -98,13 +98,12 @@ def least_variance(scores: Float, squares: Float, floor: float) -> Float:
     >>> least_variance(np.array([good / 5, bad / 5, np.ones(100)]), good**2, 0.0).round(2)
     array([0.99, 0.  , 0.01])
     """
-    squares = cut_to_share(squares, _LARGEST_SHARE) if np.count_nonzero(squares) >= _FEWEST else squares
     useful = squares > 0
     uniform = np.zeros(len(scores))
     uniform[-1] = 1.0
     if floor >= 1 or useful.sum() < _FEWEST:
         return uniform
-    q, r = scores[:, useful], squares[useful] / squares.max()
+    q, r = scores[:, useful], cut_to_share(squares[useful] / squares.max(), _LARGEST_SHARE)
     trusted = _significance(_gains(q, r, floor))
     return trusted * _fitted(q, r, floor) + (1 - trusted) * uniform
 
