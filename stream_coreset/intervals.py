@@ -113,7 +113,8 @@ class EstimatePool:
     """Estimates of the last windows, which together say how large the error is.
 
     One window's own variance is too noisy: its 95 % intervals cover .73 to .98, pooled ones .93 to .98. Later
-    windows count more, for the variance falls while losses are learned and moves with the stream.
+    windows count more, for the variance falls while losses are learned and moves with the stream; for the
+    ratio to uniform sampling all count alike.
 
     Parameters
     ----------

@@ -55,6 +55,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, help=f"of training, default {SEEDS}; quick {QUICK_SEEDS}")
     parser.add_argument("--parts", nargs="+", choices=PARTS, help="default all; quick all but active")
     given = parser.parse_args()
+    if given.figure is not None and "sets" not in (given.parts or PARTS):
+        parser.error("--figure draws the sets: add sets to --parts")
     result: dict[str, Any] = {"rates": RATES}
     reached: list[Goal] = []
     for part in given.parts or (PARTS if not given.quick else [part for part in PARTS if part != "active"]):
