@@ -36,7 +36,7 @@ class EstimateRecord:
     total : float or None
         Estimated total loss over the valid examples (Horvitz-Thompson); 0 for an empty sample.
     standard_error, low, high : float or None
-        By successive differences, pooled over up to 20 windows; ends of the 95 % interval. None while the
+        By second differences, pooled over up to 20 windows; ends of the 95 % interval. None while the
         windows hold fewer than 20 draws.
     uniform_ratio, uniform_ratio_se : float or None
         Our variance relative to that of uniform sampling without replacement, over up to 20 windows; and the
