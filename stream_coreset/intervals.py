@@ -112,9 +112,10 @@ def estimate(windows: Sequence[Drawn], design: str = "pivotal") -> Estimate:
 class EstimatePool:
     """Estimates of the last windows, which together say how large the error is.
 
-    One window's own variance is too noisy: its 95 % intervals cover .73 to .98, pooled ones .93 to .98. Later
-    windows count more, for the variance falls while losses are learned and moves with the stream; for the
-    ratio to uniform sampling all count alike.
+    One window's own variance is too noisy: its 95 % intervals cover .73 to .98, pooled ones .92 to 1.00 on
+    six streams, .79 on one where few losses decide (`benchmarks.quality --parts foundations`). Later windows
+    count more, for the variance falls while losses are learned and moves with the stream; for the ratio to
+    uniform sampling all count alike.
 
     Parameters
     ----------

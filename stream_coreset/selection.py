@@ -64,8 +64,8 @@ class Coreset:
     labels : (n,) int64
         The cluster of every row.
     expected_losses : (n,) float64
-        What was expected of every row: the surrogate's prediction, or where it was asked its loss; without
-        a surrogate the loss of its center, and 1 everywhere where no loss is known.
+        What was expected of every row: its loss where that was asked, else the surrogate's prediction, or
+        without a surrogate the loss of its center; 1 everywhere where no loss is known.
     """
 
     indices: Int
@@ -130,8 +130,8 @@ def select(
     holder : float, optional
         L, with ``|l(e) - l(c)| <= L distance**z``; estimated from the center losses when missing.
     probes : int
-        Queries a cluster: its nearest row, its farthest, and uniform ones. With 1 each center is replaced by
-        its nearest row, and all rows are assigned to these: the paper's scheme.
+        Queries a cluster: its nearest row, from 3 on its farthest, and uniform ones. With 1 each center is
+        replaced by its nearest row, and all rows are assigned to these: the paper's scheme.
     floor : float
         Share of the probability that is spread evenly; bounds every weight by n/(s floor).
     design : {"pivotal", "systematic", "iid"}
