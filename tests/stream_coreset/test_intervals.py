@@ -77,6 +77,16 @@ def test_the_size_of_the_sample_is_part_of_the_error(design: str, size: float, n
     assert np.mean(variances) == pytest.approx(expected, rel=0.17, abs=1e-6)
 
 
+def test_every_draw_counts_the_same_wherever_it_comes() -> None:
+    """The first and the last, too: an order may begin with what is least certain."""
+    found = []
+    for place in (0, 10, 29):
+        losses = np.where(np.arange(30) == place, 100.0, 0.0)
+        found.append(estimate([Drawn(losses, np.full(30, 0.01), 3000, 30.0)]).variance)
+    np.testing.assert_allclose(found, found[0])
+    assert found[0] == pytest.approx(0.99 * (100 / 0.01) ** 2, rel=0.05)
+
+
 def test_what_was_certain_is_no_error() -> None:
     losses, pi = np.array([9.0, 7.0, 1.0, 3.0]), np.array([1.0, 1.0, 0.5, 0.5])
     found = estimate([Drawn(losses, pi, 10, 4.0)])
