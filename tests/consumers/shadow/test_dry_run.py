@@ -79,7 +79,7 @@ def test_where_loss_is_rare_and_in_one_place_the_gain_is_large() -> None:
     report = run(hard_where_far).report()
     first = report.comparisons[0]
     assert first.rate == pytest.approx(0.04)
-    assert first.ours.interval[1] < 0.5
+    assert first.ours.ratio < 0.2  # about .07; the end of its interval depends on when answers come: .1 to .7
     assert report.judged_examples >= 800
     assert report.judged_windows >= 30
     assert 1 <= report.warm_up <= 5
