@@ -56,8 +56,9 @@ class KernelRidge:
     def predict(self, features: Features) -> Float:
         """Mean and mean square for the rows (n, inputs): (n, 2)."""
         parts = np.array_split(features, max(1, -(-len(features) // _ROWS)))
-        kernels = (np.exp(-_squares((part - self.shift) * self.scale, self.landmarks)) for part in parts)
-        found = np.vstack([kernel @ self.coefficients for kernel in kernels]) + self.offset
+        with np.errstate(over="ignore", invalid="ignore"):  # a distance beyond float32 is an infinite one
+            kernels = (np.exp(-_squares((part - self.shift) * self.scale, self.landmarks)) for part in parts)
+            found = np.vstack([kernel @ self.coefficients for kernel in kernels]) + self.offset
         return np.asarray(found, np.float64)
 
     def scaled(self, factor: float) -> KernelRidge:

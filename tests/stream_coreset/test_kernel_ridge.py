@@ -117,6 +117,15 @@ def test_any_features_are_answered_with_numbers(told: NDArray[np.float32], seed:
 
 
 @pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("seed", range(6))
+def test_what_float32_cannot_hold_is_far_or_refused(seed: int) -> None:
+    told = np.full((30, 5), 2.0**-24, np.float32)
+    told[:2, 0], told[3, 0] = 0.0, 2.0**38
+    found = fit_kernel_ridge(told, np.random.default_rng(seed).exponential(size=(30, 2)), seed=seed)
+    assert found is None or np.isfinite(found[0].predict(told)).all()
+
+
+@pytest.mark.filterwarnings("error")
 def test_an_example_far_from_all_gets_the_mean(fitted: tuple[KernelRidge, Floats], targets: Floats) -> None:
     far = np.full((1, 5), 1e15, np.float32)
     assert np.allclose(fitted[0].predict(far), targets.mean(axis=0), rtol=1e-5)
