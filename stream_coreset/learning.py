@@ -154,7 +154,8 @@ def _told(
 ) -> NDArray[np.float32]:
     """What a surrogate is told of examples, with the spreads (n,) of their clusters.
 
-    Those whose center stands on few are told of by the nearest published one that stands on more.
+    Those whose center has few members in this window moved to them, so that the distance says nothing: they
+    are told of by the nearest published center that is established.
     """
     distances, spreads = assignment.distances.astype(np.float64), spreads.copy()
     few = np.flatnonzero(clusters.counts[assignment.labels] < ESTABLISHED)

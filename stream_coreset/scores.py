@@ -13,7 +13,7 @@ from stream_coreset.known_losses import KnownLosses
 from stream_coreset.prediction import Prediction
 from stream_coreset.weighted import Assignment
 
-__all__ = ["Cut", "cluster_scores", "draw_order", "expected_losses", "known_spreads", "promised"]
+__all__ = ["Cut", "cluster_scores", "draw_order", "expected_losses", "joined", "known_spreads", "promised"]
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
@@ -63,6 +63,34 @@ def cluster_scores(
         np.where(known, level, 0.0)[labels] + cut(np.where(known, 0.0, level)[labels] + holder * v)
         for level, holder in zip(levels, clusters.holders, strict=False)
     ]
+
+
+def joined(
+    scores: list[Float], predicted: Prediction | None, known: KnownLosses | None, draws: float
+) -> tuple[list[Float], Float]:
+    """The scores of clusters and those predicted, with what is known in their place, and the shares of all.
+
+    Parameters
+    ----------
+    scores : list of (n,) float64
+        Of the clusters, in the unit of losses where some are known.
+    predicted, known
+        As in `SensitivitySampler.sample`.
+    draws : float
+        Expected size of what is drawn by scores: an example that has one of so many parts of them is certain.
+        0 where none ever is.
+
+    Returns
+    -------
+    list of (n,) float64, and (that many,) float64
+    """
+    if known is not None:
+        draws *= 1.0 if predicted is None else 1.0 - float(predicted.shares[-1])  # the last is uniform
+        enough = 1.0 / draws if draws > 1 else 1.0
+        scores = [known.put_into_score(score, enough) for score in scores]
+        predicted = None if predicted is None else predicted.with_known(known, enough)
+    shares = np.full(len(scores), 1.0 / len(scores))
+    return (scores, shares) if predicted is None else predicted.joined(scores)
 
 
 def draw_order(labels: Int, clusters: Clusters, promises: Float, s: float) -> Int:

@@ -16,7 +16,7 @@ from stream_coreset.limits import Limits, Shares, normalised
 from stream_coreset.prediction import Prediction
 from stream_coreset.sample import Sample
 from stream_coreset.sampling import DESIGNS, draw
-from stream_coreset.scores import Cut, cluster_scores, draw_order, expected_losses, promised
+from stream_coreset.scores import Cut, cluster_scores, draw_order, expected_losses, joined, promised
 from stream_coreset.weighted import Assignment
 
 __all__ = ["SensitivitySampler"]
@@ -70,8 +70,7 @@ class SensitivitySampler:
     Raises
     ------
     ValueError
-        When an argument is out of its range, not exactly one budget is given, or epsilon has limits or
-        groups.
+        When an argument is out of its range, there is not one budget, or epsilon has limits or groups.
 
     References
     ----------
@@ -130,8 +129,7 @@ class SensitivitySampler:
             What a surrogate predicts of their losses: two more scores, mixed by its shares. Wrong in any way,
             it costs no more than the floor allows.
         known : KnownLosses, optional
-            Losses of examples of this window, which take the place of their scores. Not used with epsilon,
-            whose bound is about the other scores.
+            Losses of examples of this window, in place of their scores; not with epsilon.
         groups : (n,) int64, optional
             Which group each example belongs to, counted from 0, for `min_group_rate`.
 
@@ -188,8 +186,7 @@ class SensitivitySampler:
 
         It fails with probability at most `delta`, whatever p: it rests on what limits, predictions and fair
         shares leave of the paper's own probabilities. It holds for losses that vary no more inside a cluster
-        than its center loss and Hölder constant say; those are estimated, so it is no guarantee. A bound,
-        usually far above the error.
+        than its center loss and Hölder constant say; those are estimated, so it is no guarantee.
 
         Parameters
         ----------
@@ -233,39 +230,19 @@ class SensitivitySampler:
             return np.full(n, 1.0 / max(n, 1)), Shares()
         if predicted is not None:
             self._check_prediction(predicted, n)
-        known = None if self.epsilon is not None else known
-        scores, shares = self._joined(assignment, clusters, predicted, known)
+        if self.epsilon is not None or not np.isfinite(clusters.losses).any():
+            known = None  # the bound is about the other scores; or these are in no unit of losses
+        draws = 0.0 if self.design == "iid" else (1.0 - self.floor) * self.expected_size(n)
+        scores, shares = joined(self._cluster_scores(assignment, clusters), predicted, known, draws)
         free = self._mixed([normalised(score) for score in scores], shares)
         if self.limits is None:
             return free, Shares()
         if sources is not None:
             _check_numbers(sources, n, "sources")
-        scores, _ = self._joined(assignment, clusters, predicted, known, self.limits.cut)
+        scores = self._cluster_scores(assignment, clusters, self.limits.cut)
+        scores, _ = joined(scores, predicted, known, draws)
         held = [self.limits.hold(score, labels, sources, floor=self.floor) for score in scores]
         return self._mixed(held, shares), self.limits.largest(free, labels, sources)
-
-    def _joined(
-        self,
-        assignment: Assignment,
-        clusters: Clusters,
-        predicted: Prediction | None,
-        known: KnownLosses | None,
-        *cut: Cut,
-    ) -> tuple[list[Float], Float]:
-        """The scores of clusters, with those predicted where there are such, and the shares of all."""
-        scores = self._cluster_scores(assignment, clusters, *cut)
-        shares = np.full(len(scores), 1.0 / len(scores))
-        if known is not None and np.isfinite(clusters.losses).any():  # else scores are in no unit of losses
-            enough = self._enough(len(scores[0]), predicted)
-            scores = [known.put_into_score(score, enough) for score in scores]
-            predicted = None if predicted is None else predicted.with_known(known, enough)
-        return (scores, shares) if predicted is None else predicted.joined(scores)
-
-    def _enough(self, n: int, predicted: Prediction | None) -> float:
-        """The share of the scores in the unit of losses with which an example is drawn for certain."""
-        of_losses = (1.0 - self.floor) * (1.0 if predicted is None else 1.0 - float(predicted.shares[-1]))
-        draws = of_losses * self.expected_size(n)
-        return 1.0 / draws if draws > 1 and self.design != "iid" else 1.0
 
     def _fair(self, p: Float, groups: Int | None) -> Float:
         if self.min_group_rate is None or groups is None:
@@ -284,9 +261,7 @@ class SensitivitySampler:
         if len(predicted) != n:
             raise ValueError(f"predicted: {len(predicted)} predictions for {n} examples; pass one for each")
         if self.epsilon is not None:
-            raise ValueError(
-                "predicted: the bound by epsilon is about the scores of clusters; give a rate or size"
-            )
+            raise ValueError("predicted: the bound by epsilon is about the scores of clusters; give a rate")
 
     def _guaranteed_size(self) -> float:
         scores = 1 if self.probes == 1 else 2
@@ -302,8 +277,9 @@ def _check_settings(sampler: SensitivitySampler) -> None:
     budgets = [sampler.rate, sampler.size, sampler.epsilon]
     if sum(budget is not None for budget in budgets) != 1:
         raise ValueError("rate, size, epsilon: give exactly one of them")
-    if sampler.rate is not None and not 0 < sampler.rate <= 1:
-        raise ValueError(f"rate: expected a share above 0 and at most 1, got {sampler.rate}")
+    for name, share in (("rate", sampler.rate), ("min_group_rate", sampler.min_group_rate)):
+        if share is not None and not 0 < share <= 1:
+            raise ValueError(f"{name}: expected a share above 0 and at most 1, got {share}")
     if sampler.size is not None and not 0 < sampler.size < math.inf:
         raise ValueError(f"size: expected a number above 0, got {sampler.size}")
     if not 0 <= sampler.floor <= 1:
@@ -314,17 +290,11 @@ def _check_settings(sampler: SensitivitySampler) -> None:
         raise ValueError(f"probes: expected at least 1 query a cluster, got {sampler.probes}")
     if sampler.design not in DESIGNS:
         raise ValueError(f"design: expected one of {', '.join(DESIGNS)}, got {sampler.design!r}")
-    if sampler.min_group_rate is not None and not 0 < sampler.min_group_rate <= 1:
-        raise ValueError(
-            f"min_group_rate: expected a share above 0 and at most 1, got {sampler.min_group_rate}"
-        )
     if sampler.epsilon is not None:
         if sampler.min_group_rate is not None:
             raise ValueError("min_group_rate: the bound by epsilon holds for all examples alike; give a rate")
         if sampler.limits is not None:
-            raise ValueError(
-                "limits: the bound by epsilon holds for every example; give a rate or a size instead"
-            )
+            raise ValueError("limits: the bound by epsilon holds for every example; give a rate or a size")
         if sampler.floor == 1:
             raise ValueError("floor: uniform sampling has no bound by epsilon; choose a floor below 1")
         sampler._guaranteed_size()

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 from support.traps import clusters_of
 
+from stream_coreset import select
 from stream_coreset.kmeans import Assignment
 from stream_coreset.labels import LabelBuffer
 from stream_coreset.learning import labelled_probes, predict_window
@@ -78,3 +80,11 @@ def test_every_probe_stands_for_its_part_of_the_cluster() -> None:
     weights = labelled_probes(X, assignment, clusters, probes, losses, z=2.0).weights
     np.testing.assert_allclose(np.bincount(assignment.labels[rows], weights), sizes)
     np.testing.assert_array_equal(weights[np.isin(rows, probes.farthest)], 1.0)
+
+
+@pytest.mark.parametrize("loss", [1e-90, 1.0, 1e90])
+def test_losses_that_are_all_the_same_are_learned_as_such(loss: float) -> None:
+    X, losses = np.random.default_rng(1).normal(size=(400, 3)), np.full(400, loss)
+    chosen = select(X, lambda rows: losses[rows], n_clusters=10, rate=0.1, surrogate="trees", seed=1)
+    np.testing.assert_allclose(chosen.expected_losses, losses)
+    np.testing.assert_allclose(chosen.scores, 1 / 400, rtol=1e-5)

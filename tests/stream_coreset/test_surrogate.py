@@ -116,14 +116,6 @@ def test_with_nothing_to_learn_there_is_no_surrogate(losses: Floats) -> None:
     assert Surrogate.fit(labelled(losses, np.ones((len(losses), D)))) is None
 
 
-@pytest.mark.parametrize("loss", [1e-90, 1.0, 1e90])
-def test_losses_that_are_all_the_same_are_learned_as_such(X: Floats, loss: float) -> None:
-    losses = np.full(len(X), loss)
-    chosen = select(X, lambda rows: losses[rows], n_clusters=10, rate=0.1, surrogate="trees", seed=1)
-    np.testing.assert_allclose(chosen.expected_losses, losses)
-    np.testing.assert_allclose(chosen.scores, 1 / len(X), rtol=1e-5)
-
-
 def test_huge_losses_stay_numbers(X: Floats) -> None:
     surrogate = Surrogate.fit(labelled(1e100 * np.exp(-np.abs(X[:, 0])), X))
     assert surrogate is not None

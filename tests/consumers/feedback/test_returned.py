@@ -243,11 +243,8 @@ def test_the_metrics_show_the_last_estimate() -> None:
 def test_a_floor_that_changes_is_announced() -> None:
     """Losses by chance, among examples seldom taken: uniform sampling would have done better."""
     it = Deployment(run(windows=20)[0])
-    chances = {d.source: d.probability for d in it.draws}
-    luck = np.random.default_rng(1).exponential(size=len(it.draws)).tolist()
-    by_embedding = {
-        d.embedding.tobytes(): x / chances[d.source] ** 2 for d, x in zip(it.draws, luck, strict=True)
-    }
+    luck = np.random.default_rng(1)
+    by_embedding = {d.embedding.tobytes(): luck.exponential() / d.probability**2 for d in it.draws}
     with capture_logs() as logs:
         it.reader.feed([*it.ledger, *it.coreset, *it.report(lambda x: by_embedding[x.tobytes()])])
     assert it.returned.floor == it.value("floor_in_force") == 0.6
