@@ -129,6 +129,11 @@ class ClustererTransform:
         pending, self._pending = self._pending, _Pending()
         return Merge(tuple(pending.statistics), pending.offsets, pending.nbytes, publish)
 
+    @property
+    def learning(self) -> bool:
+        """Whether a surrogate is being learned; it is published with the next version after that."""
+        return self._learner.busy
+
     def pending_bytes(self) -> int:
         """Bytes of statistics not yet merged."""
         return self._pending.nbytes

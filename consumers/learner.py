@@ -69,15 +69,20 @@ class Learner:
         self._fit.forget()
         self._fit_at = time.monotonic() + learning.refit_seconds
         self._inherited_until = 0.0 if surrogate is None else time.monotonic() + learning.half_life_seconds
-        self._news = len(self._labels) > 0
+        self._news = len(self._labels)  # labels that nothing has learned from
         self.surrogate, self._learned_with = surrogate, clusters
+
+    @property
+    def busy(self) -> bool:
+        """Whether it is learning at this moment."""
+        return self._fit.busy
 
     def add(self, labels: Labels) -> None:
         """Keep labelled examples, the newest."""
         if len(labels.losses):
             now = time.monotonic()
             self._labels.add(labels.X, labels.losses, labels.weights, now, labels.model_version)
-            self._news = True
+            self._news += len(labels.losses)
 
     def discount(self, factor: float) -> None:
         """Let what is known so far count less: the stream has changed."""
@@ -96,9 +101,11 @@ class Learner:
 
     def _learn(self, examples: LabelledExamples, described: Clusters, now: float) -> None:
         self.surrogate, self._learned_with = self._fit.learned() or (self.surrogate, self._learned_with)
+        learning = self._settings.learning
         inherited = now < self._inherited_until and len(examples) < _ENOUGH
-        if self._news and now >= self._fit_at and not inherited and self._fit.begin(examples, described):
-            self._fit_at, self._news = now + self._settings.learning.refit_seconds, False
+        due = now >= self._fit_at and self._news > 0 and self._news >= learning.refit_share * len(examples)
+        if due and not inherited and self._fit.begin(examples, described):
+            self._fit_at, self._news = now + learning.refit_seconds, 0
 
 
 def _as_then(now: Clusters, then: Clusters) -> Clusters:
@@ -132,9 +139,13 @@ class _Fit:
         self._found: tuple[bytes, Clusters] | None = None
         self._epoch = 0
 
+    @property
+    def busy(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
     def begin(self, examples: LabelledExamples, clusters: Clusters) -> bool:
         """Begin to learn from these; False while it still learns from others."""
-        if self._thread is not None and self._thread.is_alive():
+        if self.busy:
             return False
         self._thread = threading.Thread(
             target=self._run, args=(examples, clusters, self._epoch), name="surrogate", daemon=True

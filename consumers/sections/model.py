@@ -56,6 +56,9 @@ class Learning(Section):
     labels: int = Field(default=8_000, ge=20, le=200_000, description="examples with known losses kept")
     half_life_seconds: Positive = Field(default=600.0, description="age at which a known loss counts half")
     refit_seconds: Positive = Field(default=10.0, description="least time between two fits")
+    refit_share: Fraction = Field(
+        default=0.0, description="least share of new ones among the known losses, between two fits"
+    )
     time_share: Fraction = Field(
         default=0.5, description="most that predicting may take of a window's other time; 0: never predict"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from consumers.clusterer import ClustererTransform
 from consumers.codecs.examples import Decoded
@@ -21,13 +21,15 @@ __all__ = ["Rehearsal"]
 
 _AT_ONCE, _ANY_RATE = 1e-9, 1e12
 _LOOK_SECONDS = 0.01
+_REFIT_SHARE = 0.125  # learning after every window would take most of a dry run, and gain next to nothing
 
 
 class Rehearsal:
     """The transforms of both roles, in lockstep: every window is merged, asked about and published at once.
 
     So what is learned does not depend on how fast the stream is read. The budget of losses of one refresh
-    is that of a window here, and time stands still while a window is worked on.
+    is that of a window here, a surrogate is learned anew whenever an eighth of the losses is new, and time
+    stands still while a window is worked on.
 
     Parameters
     ----------
@@ -92,12 +94,16 @@ class Rehearsal:
         self._merge([self._record(one) for one in unit.outputs if one.topic == self._statistics])
 
     def _learn(self) -> None:
-        """Wait for the losses that were asked, and publish what they say."""
+        """Wait for the losses that were asked, publish what they say, and learn from them."""
         if self._refresher is not None:
-            self._refresher.open = False
-            while self._refresher.asking and not self._stop.is_set():
-                self._stop.wait(_LOOK_SECONDS)
+            refresher, self._refresher.open = self._refresher, False
+            self._wait(lambda: refresher.asking)
         self._merge([])
+        self._wait(lambda: self._clusterer.learning)
+
+    def _wait(self, busy: Callable[[], bool]) -> None:
+        while busy() and not self._stop.is_set():
+            self._stop.wait(_LOOK_SECONDS)
 
     def _record(self, output: Output) -> InputRecord:
         self._written += 1
@@ -136,7 +142,7 @@ def _in_lockstep(settings: Settings) -> Settings:
             "publish_bytes_per_second": _ANY_RATE,
         },
         "endpoint": {"refresh_seconds": _AT_ONCE},
-        "learning": {"refit_seconds": _AT_ONCE},
+        "learning": {"refit_seconds": _AT_ONCE, "refit_share": _REFIT_SHARE},
     }
     sections = {name: getattr(settings, name).model_copy(update=how) for name, how in cadences.items()}
     return settings.model_copy(update=sections)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from consumers.metrics import SamplerMetrics
 from consumers.predictor import Predictor
 from consumers.refresher import Refresher
 from stream_coreset.labels import LabelBuffer
-from stream_coreset.surrogate import Surrogate, digest
+from stream_coreset.surrogate import LabelledExamples, Surrogate, digest
 
 QUICK = {"half_life_seconds": 60.0, "refit_seconds": 1e-6}
 
@@ -48,13 +49,8 @@ def run(loop: Loop, turns: int, first: int = 0) -> None:
         loop.feed(stream(200, seed))
         wait(lambda: loop.refresher.idle)
         loop.turn()
-        wait(lambda: not busy(loop))
+        wait(lambda: not loop.clusterer.learning)
         loop.turn()
-
-
-def busy(loop: Loop) -> bool:
-    thread = loop.clusterer._learner._fit._thread
-    return thread is not None and thread.is_alive()
 
 
 @pytest.fixture
@@ -95,6 +91,23 @@ def test_it_lowers_the_error_of_the_estimate(loop: Loop) -> None:
         ]
         errors.append(np.sqrt(np.mean((np.array(totals) - losses.sum()) ** 2)))
     assert errors[0] < 0.8 * errors[1]
+
+
+def test_it_learns_anew_when_enough_is_new(monkeypatch: pytest.MonkeyPatch) -> None:
+    fit, known = Surrogate.fit, list[int]()
+
+    def noted(examples: LabelledExamples, **how: Any) -> Surrogate | None:
+        known.append(len(examples))
+        return fit(examples, **how)
+
+    monkeypatch.setattr(Surrogate, "fit", noted)
+    asked = {"url": "http://unused", "refresh_seconds": 1e-6, "max_age_seconds": 1e-6}
+    given = settings(endpoint=asked, sampling={"probes": 30}, learning={**QUICK, "refit_share": 0.5})
+    loop = Loop(given, Refresher(Model()))
+    run(loop, 8)
+    assert len(known) > 1
+    assert all(later >= 2 * sooner for sooner, later in pairwise(known))
+    assert len(loop.clusterer._learner._labels) < 2 * known[-1]
 
 
 def test_without_it_nothing_is_learned() -> None:
@@ -269,7 +282,7 @@ def test_what_was_learned_before_a_reset_is_forgotten(monkeypatch: pytest.Monkey
     loop.feed(stream(200, 1))
     wait(lambda: loop.refresher.idle)
     loop.turn()
-    wait(lambda: busy(loop))
+    wait(lambda: loop.clusterer.learning)
     learner.begin(None, loop.publication.clusters)
-    wait(lambda: not busy(loop))
+    wait(lambda: not loop.clusterer.learning)
     assert learner._fit.learned() is None

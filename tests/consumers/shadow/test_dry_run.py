@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from consumers.endpoint import EndpointError
 from consumers.errors import ServiceError
 from consumers.settings import Settings, load_settings
 from consumers.shadow.run import DryRun
+from stream_coreset.surrogate import LabelledExamples, Surrogate
 
 Model = Callable[[NDArray[np.float32]], NDArray[np.float64]]
 
@@ -158,6 +160,31 @@ def test_an_endpoint_that_fails_leaves_windows_out_and_ends_nothing() -> None:
 def test_without_anybody_who_tells_losses_it_says_what_to_set() -> None:
     with pytest.raises(ServiceError, match=r"set endpoint.url to the model, or feedback.topic"):
         DryRun(settings(), 800, threading.Event())
+
+
+def test_what_is_learned_does_not_depend_on_how_fast_the_stream_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A surrogate serves from the window after its losses, however slow the fit, and later ones follow."""
+    pytest.importorskip("skl2onnx")
+    fit, known = Surrogate.fit, list[int]()
+
+    def slow(examples: LabelledExamples, **how: Any) -> Surrogate | None:
+        known.append(len(examples))
+        time.sleep(0.3)
+        return fit(examples, **how)
+
+    monkeypatch.setattr(Surrogate, "fit", slow)
+    asked = {"queries_per_refresh": 90, "max_age_seconds": 1e-6}
+    given = settings(learning={"surrogate": "trees"}, endpoint=asked)
+    dry = DryRun(given, 10_000, threading.Event(), endpoints=lambda: Told(hard_where_far))
+    messages = stream(np.random.default_rng(1))
+    for _ in range(2 * 14):
+        list(dry.take(next(messages)))
+    report = dry.report()
+    assert (report.windows, report.warm_up) == (14, 2)
+    assert len(known) >= 6
+    assert all(later >= 1.125 * sooner for sooner, later in pairwise(known))
 
 
 def test_with_a_surrogate_windows_before_it_are_not_judged() -> None:
