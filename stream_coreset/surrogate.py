@@ -47,8 +47,10 @@ def features(X: Array, spreads: ArrayLike, distances: ArrayLike) -> NDArray[np.f
     -------
     (n, d + 2) float32
     """
-    logs = [np.log(np.maximum(np.asarray(column, np.float64), _TINY)) for column in (spreads, distances)]
-    return np.column_stack([to_host(X), *logs]).astype(np.float32)
+    told = np.empty((len(X), X.shape[1] + 2), np.float32)
+    told[:, :-2] = to_host(X)
+    told[:, -2:] = np.log(np.maximum(np.column_stack([spreads, distances]), _TINY))
+    return told
 
 
 @dataclass(frozen=True, eq=False)

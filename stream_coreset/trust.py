@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import stdtrit
 
+from stream_coreset.estimates import effective_sample_size
 from stream_coreset.limits import cut_to_share
 
 __all__ = ["Trust", "least_variance", "trust"]
@@ -15,6 +17,7 @@ Float = NDArray[np.float64]
 
 _STEPS = 100
 _ENOUGH = 2.0  # standard errors
+_CERTAINTY = 0.975
 _FOLDS, _DIVISIONS = 5, 2
 _FEWEST = 2 * _FOLDS  # examples with a residual
 _LARGEST_SHARE = 0.2  # of the evidence that one example can be
@@ -75,8 +78,10 @@ def least_variance(scores: Float, squares: Float, floor: float) -> Float:
 
     A few large losses make noise look like a gain or a loss, all the more to shares that were fitted to them.
     So no example counts for more than a fifth of all, and the gain over uniform is measured on other examples
-    than those that its shares were fitted to. Only one of two standard errors is trusted in full, a smaller
-    one in proportion; the rest is uniform.
+    than those that its shares were fitted to. Only one that is significant is trusted in full, a smaller one
+    in proportion; the rest is uniform. The significance is that of Student's t with as many examples as the
+    evidence effectively rests on; the largest is not among them, for one loss that nobody foresaw is no sign
+    that the others were not foreseen.
 
     Parameters
     ----------
@@ -104,7 +109,8 @@ def least_variance(scores: Float, squares: Float, floor: float) -> Float:
     if floor >= 1 or useful.sum() < _FEWEST:
         return uniform
     q, r = scores[:, useful], cut_to_share(squares[useful] / squares.max(), _LARGEST_SHARE)
-    trusted = _significance(_gains(q, r, floor))
+    others = np.sort(squares[useful])[:-1]
+    trusted = _significance(_gains(q, r, floor), effective_sample_size(others / others[-1]))
     return trusted * _fitted(q, r, floor) + (1 - trusted) * uniform
 
 
@@ -131,7 +137,8 @@ def _gains(q: Float, r: Float, floor: float) -> Float:
     return gains / _DIVISIONS
 
 
-def _significance(gains: Float) -> float:
-    """Their sum in standard errors, halved, from 0 to 1."""
+def _significance(gains: Float, count: float) -> float:
+    """Their sum, relative to what chance reaches once in forty times with so many examples; from 0 to 1."""
     error = gains.std() * np.sqrt(len(gains))
-    return float(np.clip(gains.sum() / (_ENOUGH * error), 0.0, 1.0)) if error > 0 else 0.0
+    enough = float(stdtrit(max(count - 1.0, 1.0), _CERTAINTY))
+    return float(np.clip(gains.sum() / (enough * error), 0.0, 1.0)) if error > 0 else 0.0

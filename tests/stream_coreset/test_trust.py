@@ -56,10 +56,24 @@ def test_one_large_loss_that_nothing_foretold_is_no_reason_to_leave_a_good_score
     assert shares[0] > 0.5
 
 
+def test_what_rests_on_few_examples_is_trusted_little() -> None:
+    """A score that is right about all large losses, of which there are few or many, and noise otherwise."""
+    trusted = []
+    for large in (3, 6, 12, 48):
+        rng = np.random.default_rng(large)
+        squares, score = 1e-3 * rng.exponential(size=M), rng.lognormal(0, 1, M)
+        squares[:large], score[:large] = 1.0, 20.0
+        scores = np.stack([score / score.mean(), np.ones(M)])
+        trusted.append(1 - least_variance(scores, squares, 0.2)[-1])
+    assert trusted == sorted(trusted)
+    assert trusted[0] < 0.2
+    assert trusted[-1] > 0.95
+
+
 def test_no_example_is_more_than_a_fifth_of_the_evidence() -> None:
     scores = np.vstack([np.random.default_rng(4).lognormal(0, 1, 10), np.ones(10)])
     squares, expected = np.ones(10), np.ones(10)
-    squares[:2], expected[:2] = (1e12, 3.0), 8 / 3  # two of 8/3 are a fifth each of 8 + 16/3
+    squares[:2], expected[:2] = (1e12, 8 / 3), 8 / 3  # two of 8/3 are a fifth each of 8 + 16/3
     np.testing.assert_allclose(least_variance(scores, squares, 0.2), least_variance(scores, expected, 0.2))
 
 
