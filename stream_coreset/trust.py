@@ -17,7 +17,7 @@ Float = NDArray[np.float64]
 
 _STEPS = 100
 _ENOUGH = 2.0  # standard errors
-_CERTAINTY = 0.975
+_CERTAINTY = 0.95  # of Student's t, where that asks for more
 _FOLDS, _DIVISIONS = 5, 2
 _FEWEST = 2 * _FOLDS  # examples with a residual
 _LARGEST_SHARE = 0.2  # of the evidence that one example can be
@@ -78,9 +78,9 @@ def least_variance(scores: Float, squares: Float, floor: float) -> Float:
 
     A few large losses make noise look like a gain or a loss, all the more to shares that were fitted to them.
     So no example counts for more than a fifth of all, and the gain over uniform is measured on other examples
-    than those that its shares were fitted to. Only one that is significant is trusted in full, a smaller one
-    in proportion; the rest is uniform. The significance is that of Student's t with as many examples as the
-    evidence effectively rests on; the largest is not among them, for one loss that nobody foresaw is no sign
+    than those that its shares were fitted to. Only one of two standard errors is trusted in full, a smaller
+    one in proportion; the rest is uniform. Where the evidence effectively rests on few examples, Student's t
+    of their number asks for more; the largest is not among them, for one loss that nobody foresaw is no sign
     that the others were not foreseen.
 
     Parameters
@@ -138,7 +138,7 @@ def _gains(q: Float, r: Float, floor: float) -> Float:
 
 
 def _significance(gains: Float, count: float) -> float:
-    """Their sum, relative to what chance reaches once in forty times with so many examples; from 0 to 1."""
+    """Their sum, relative to what is enough where the evidence rests on so many examples; from 0 to 1."""
     error = gains.std() * np.sqrt(len(gains))
-    enough = float(stdtrit(max(count - 1.0, 1.0), _CERTAINTY))
+    enough = max(_ENOUGH, float(stdtrit(max(count - 1.0, 1.0), _CERTAINTY)))
     return float(np.clip(gains.sum() / (enough * error), 0.0, 1.0)) if error > 0 else 0.0

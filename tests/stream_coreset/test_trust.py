@@ -66,7 +66,7 @@ def test_what_rests_on_few_examples_is_trusted_little() -> None:
         scores = np.stack([score / score.mean(), np.ones(M)])
         trusted.append(1 - least_variance(scores, squares, 0.2)[-1])
     assert trusted == sorted(trusted)
-    assert trusted[0] < 0.2
+    assert trusted[0] < 0.3
     assert trusted[-1] > 0.95
 
 
