@@ -16,7 +16,7 @@ __all__ = ["Trees", "cross_validated", "grow"]
 Float = NDArray[np.float64]
 Features = NDArray[np.float32]
 
-N_TREES = 60
+N_TREES = 45
 FOLDS = 5
 _EQUAL = 1e-6  # of the largest: targets that differ by less are one
 _BYTES_PER_NODE = 42  # as ONNX; 38 were measured
