@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
 
 from stream_coreset.estimates import effective_sample_size
 from stream_coreset.limits import cut_to_share
@@ -17,10 +16,11 @@ Float = NDArray[np.float64]
 
 _STEPS = 100
 _ENOUGH = 2.0  # standard errors
-_CERTAINTY = 0.95  # of Student's t, where that asks for more
+_BEYOND_CHANCE = 100.0  # likelihood ratio
 _FOLDS, _DIVISIONS = 5, 2
 _FEWEST = 2 * _FOLDS  # examples with a residual
 _LARGEST_SHARE = 0.2  # of the evidence that one example can be
+_LEAST = 1e-100  # of the largest: what is less is no evidence, and too small to reckon with
 _TINY = 1e-12
 
 
@@ -79,9 +79,10 @@ def least_variance(scores: Float, squares: Float, floor: float) -> Float:
     A few large losses make noise look like a gain or a loss, all the more to shares that were fitted to them.
     So no example counts for more than a fifth of all, and the gain over uniform is measured on other examples
     than those that its shares were fitted to. Only one of two standard errors is trusted in full, a smaller
-    one in proportion; the rest is uniform. Where the evidence effectively rests on few examples, Student's t
-    of their number asks for more; the largest is not among them, for one loss that nobody foresaw is no sign
-    that the others were not foreseen.
+    one in proportion; the rest is uniform. So it is where chance would explain the evidence: p relative to
+    uniform is a likelihood ratio, and if large losses lay anywhere, its product over as many examples as the
+    evidence effectively rests on would reach 100 at most once in a hundred times. The largest is not among
+    them, for one loss that nobody foresaw is no sign that the others were not foreseen.
 
     Parameters
     ----------
@@ -97,20 +98,25 @@ def least_variance(scores: Float, squares: Float, floor: float) -> Float:
     (j,) float64
         Sums to 1.
 
+    References
+    ----------
+    Vovk, Wang 2021, E-values: calibration, combination and applications, for the likelihood ratio; Kish 1965,
+    Survey Sampling, section 11.2, for the effective number.
+
     Examples
     --------
     >>> good, bad = np.array([1.0, 9.0] * 50), np.array([9.0, 1.0] * 50)
     >>> least_variance(np.array([good / 5, bad / 5, np.ones(100)]), good**2, 0.0).round(2)
     array([0.99, 0.  , 0.01])
     """
-    useful = squares > 0
+    useful = squares > _LEAST * squares.max(initial=0.0)
     uniform = np.zeros(len(scores))
     uniform[-1] = 1.0
     if floor >= 1 or useful.sum() < _FEWEST:
         return uniform
     q, r = scores[:, useful], cut_to_share(squares[useful] / squares.max(), _LARGEST_SHARE)
-    others = np.sort(squares[useful])[:-1]
-    trusted = _significance(_gains(q, r, floor), effective_sample_size(others / others[-1]))
+    p = _of_others(q, r, floor)
+    trusted = min(_significance((r * (1 - 1 / p)).mean(axis=0)), _beyond_chance(squares[useful], p))
     return trusted * _fitted(q, r, floor) + (1 - trusted) * uniform
 
 
@@ -124,21 +130,26 @@ def _fitted(q: Float, r: Float, floor: float) -> Float:
     return shares
 
 
-def _gains(q: Float, r: Float, floor: float) -> Float:
-    """What each example gains over uniform by shares fitted to others; the mean of some divisions."""
-    gains, rng = np.zeros(len(r)), np.random.default_rng(0)
-    for _ in range(_DIVISIONS):
+def _of_others(q: Float, r: Float, floor: float) -> Float:
+    """The p of each example by shares fitted to others, 1 if uniform; a row for each of some divisions."""
+    p, rng = np.zeros((_DIVISIONS, len(r))), np.random.default_rng(0)
+    for row in p:
         folds = rng.permutation(len(r)) % _FOLDS
         for fold in range(_FOLDS):
             out = folds == fold
-            shares = _fitted(q[:, ~out], r[~out], floor)
-            p = (1 - floor) * (shares @ q[:, out]) + floor
-            gains[out] += r[out] * (1 - 1 / np.maximum(p, _TINY))
-    return gains / _DIVISIONS
+            row[out] = (1 - floor) * (_fitted(q[:, ~out], r[~out], floor) @ q[:, out]) + floor
+    return np.maximum(p, _TINY)
 
 
-def _significance(gains: Float, count: float) -> float:
-    """Their sum, relative to what is enough where the evidence rests on so many examples; from 0 to 1."""
+def _significance(gains: Float) -> float:
+    """Their sum in standard errors, halved, from 0 to 1."""
     error = gains.std() * np.sqrt(len(gains))
-    enough = max(_ENOUGH, float(stdtrit(max(count - 1.0, 1.0), _CERTAINTY)))
-    return float(np.clip(gains.sum() / (enough * error), 0.0, 1.0)) if error > 0 else 0.0
+    return float(np.clip(gains.sum() / (_ENOUGH * error), 0.0, 1.0)) if error > 0 else 0.0
+
+
+def _beyond_chance(squares: Float, p: Float) -> float:
+    """The logarithm of the likelihood ratio of p (divisions, m) against uniform / log 100, from 0 to 1."""
+    others = np.where(np.arange(len(squares)) == np.argmax(squares), 0.0, squares)
+    others = others / others.max()
+    ratio = effective_sample_size(others) * np.average(np.log(p).mean(axis=0), weights=others)
+    return float(np.clip(ratio / np.log(_BEYOND_CHANCE), 0.0, 1.0))

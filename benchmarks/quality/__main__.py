@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.quality.active import ACTIVE, active_scores
+from benchmarks.quality.chance import CLUSTERS, QUICK_CLUSTERS, chance_goals, chance_table
 from benchmarks.quality.clustering import DRIFTING, clustering_goals, clustering_table, show_clustering
 from benchmarks.quality.cost import cost_goals, cost_of_a_window, show_cost
 from benchmarks.quality.coverage import coverage_goals, coverage_table, show_coverage
@@ -79,6 +80,14 @@ def measure_sets(given: Namespace) -> Measured:
     return {"clusterings": clusterings, "sets": _plain(table)}, goals(table)
 
 
+def measure_chance(given: Namespace) -> Measured:
+    """Ours, where next to nothing can be foreseen."""
+    clusterings = given.clusterings or (QUICK_CLUSTERINGS if given.quick else CLUSTERINGS)
+    table = chance_table(clusterings, QUICK_CLUSTERS if given.quick else CLUSTERS)
+    show(table)
+    return {"clusterings by chance": clusterings, "chance": _plain(table)}, chance_goals(table)
+
+
 def measure_streams(given: Namespace) -> Measured:
     """Ours, window by window."""
     streams = QUICK_STREAMS if given.quick else tuple(STREAMS)
@@ -131,6 +140,7 @@ def measure_foundations(given: Namespace) -> Measured:
 
 PARTS: dict[str, Callable[[Namespace], Measured]] = {
     "sets": measure_sets,
+    "chance": measure_chance,
     "streams": measure_streams,
     "training": measure_training,
     "active": measure_active,

@@ -65,6 +65,15 @@ def _sets() -> Iterable[str]:
     yield _row("geometric mean", "", *means)
 
 
+def _chance() -> Iterable[str]:
+    yield _row("2 % / 10 % of the examples", "losses asked", "**ours**", "worst clustering", "clusters alone")
+    yield _rule(5)
+    for name, columns in newest("chance")["chance"].items():
+        ours, alone = columns["ours"], columns["ours without surrogate"]
+        figures = _pair(ours["ratios"], "ours"), _pair(ours["worst"], ""), _pair(alone["ratios"], "")
+        yield _row(name, f"{ours['queries']:,.0f}", *figures)
+
+
 def _streams() -> Iterable[str]:
     yield _row(
         "windows of 8,192, 96 losses asked before each, losses of the sample come back",
@@ -93,7 +102,7 @@ def _training() -> Iterable[str]:
 def _goals() -> Iterable[str]:
     yield _row("", "goal", "reached", "")
     yield _rule(4)
-    for part in ("sets", "training", "streams", "foundations"):
+    for part in ("sets", "chance", "training", "streams", "foundations"):
         for goal in newest(part)["goals"]:
             met = "met" if goal["met"] else "not met"
             yield _row(goal["name"], f"{goal['goal']:.3g}", f"{goal['value']:.3g}", met)
@@ -101,6 +110,7 @@ def _goals() -> Iterable[str]:
 
 TABLES: dict[str, Callable[[], Iterable[str]]] = {
     "sets": _sets,
+    "chance": _chance,
     "streams": _streams,
     "training": _training,
     "goals": _goals,

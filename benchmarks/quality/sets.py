@@ -26,14 +26,17 @@ SMALLEST_PROBABILITY = 1e-6  # log-losses are clipped there
 
 @dataclass(frozen=True, eq=False)
 class DataSet:
-    """Embeddings (n, d) and the loss (n,) of each."""
+    """Embeddings (n, d) and the loss (n,) of each; clusters by its size, or as many as are given."""
 
     name: str
     X: NDArray[np.float32]
     losses: Floats
+    k: int | None = None
 
     @property
     def n_clusters(self) -> int:
+        if self.k is not None:
+            return self.k
         return 64 if len(self.X) < FEW else 128
 
 

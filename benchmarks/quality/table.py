@@ -16,11 +16,12 @@ ONE_SIDED_95 = 1.645
 
 @dataclass(frozen=True)
 class Cell:
-    """RMSE / that of uniform, over clusterings: at each rate the ratio and its standard error."""
+    """RMSE / that of uniform, over clusterings: at each rate the ratio, its standard error, the worst one."""
 
     queries: float
     ratios: tuple[float, ...]
     errors: tuple[float, ...]
+    worst: tuple[float, ...]
 
     def upper(self, place: int) -> float:
         """Upper 95 % limit."""
@@ -35,8 +36,9 @@ def cells(figures: Sequence[Mapping[str, Figure]]) -> dict[str, Cell]:
         ratios = np.sqrt(variances.mean(axis=0))
         spread = variances.std(axis=0, ddof=1) if len(figures) > 1 else np.full(len(RATES), np.nan)
         errors = spread / np.sqrt(len(figures)) / (2 * np.maximum(ratios, 1e-300))
+        worst = np.sqrt(variances.max(axis=0))
         queries = float(np.mean([one[name].queries for one in figures]))
-        found[name] = Cell(queries, tuple(ratios.tolist()), tuple(errors.tolist()))
+        found[name] = Cell(queries, *(tuple(row.tolist()) for row in (ratios, errors, worst)))
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from benchmarks.quality.chance import CHANCE, chance_set
 from benchmarks.quality.methods import COLUMNS, OURS, WITHOUT, Figure, measure
 from benchmarks.quality.sets import SEVEN, DataSet, log_losses, mixture
 from benchmarks.quality.table import cells, geometric
@@ -44,6 +45,15 @@ def test_a_cell_is_the_root_of_the_mean_variance() -> None:
     assert cell.ratios == pytest.approx((0.5**0.5, 1.0))
     assert cell.errors[0] == pytest.approx(np.std([0.25, 0.75], ddof=1) / 2**0.5 / (2 * 0.5**0.5))
     assert cell.upper(1) == 1.0
+    assert cell.worst == pytest.approx((0.75**0.5, 1.0))
+
+
+@pytest.mark.parametrize("name", CHANCE)
+def test_large_losses_are_rare_and_most_of_all(name: str) -> None:
+    data = chance_set(name, 16)
+    largest = np.sort(data.losses)[::-1]
+    assert largest[: len(largest) // 25].sum() > 0.5 * largest.sum()
+    assert data.n_clusters == 16
 
 
 def test_geometric_means_of_columns_and_of_their_ratio() -> None:

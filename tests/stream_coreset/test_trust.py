@@ -56,18 +56,18 @@ def test_one_large_loss_that_nothing_foretold_is_no_reason_to_leave_a_good_score
     assert shares[0] > 0.5
 
 
-def test_what_rests_on_few_examples_is_trusted_little() -> None:
-    """A score that is right about all large losses, of which there are few or many, and noise otherwise."""
+def test_what_chance_explains_is_trusted_little() -> None:
+    """A score that is higher where losses are large, of which there are few or many, and noise otherwise."""
     trusted = []
     for large in (3, 6, 12, 48):
         rng = np.random.default_rng(large)
         squares, score = 1e-3 * rng.exponential(size=M), rng.lognormal(0, 1, M)
-        squares[:large], score[:large] = 1.0, 20.0
+        squares[:large], score[:large] = 1.0, 3.0
         scores = np.stack([score / score.mean(), np.ones(M)])
         trusted.append(1 - least_variance(scores, squares, 0.2)[-1])
-    assert trusted == sorted(trusted)
-    assert trusted[0] < 0.3
-    assert trusted[-1] > 0.95
+    assert trusted[0] < 0.1
+    assert trusted[0] < trusted[1] < 0.9
+    assert min(trusted[2:]) > 0.95
 
 
 def test_no_example_is_more_than_a_fifth_of_the_evidence() -> None:
@@ -99,3 +99,9 @@ def test_few_examples_are_too_few() -> None:
 def test_with_nothing_to_tell_it_is_uniform(squares: np.ndarray, floor: float) -> None:
     scores = np.stack([np.linspace(0, 2, M), np.ones(M)])
     assert least_variance(scores, squares, floor).tolist() == [0.0, 1.0]
+
+
+def test_any_range_of_squares_will_do() -> None:
+    scores = np.stack([np.linspace(0, 2, M), np.ones(M)])
+    squares = 10.0 ** np.linspace(-300, 300, M)
+    assert least_variance(scores, squares, 0.2).sum() == pytest.approx(1)
