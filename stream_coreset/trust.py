@@ -79,10 +79,11 @@ def least_variance(scores: Float, squares: Float, floor: float) -> Float:
     A few large losses make noise look like a gain or a loss, all the more to shares that were fitted to them.
     So no example counts for more than a fifth of all, and the gain over uniform is measured on other examples
     than those that its shares were fitted to. Only one of two standard errors is trusted in full, a smaller
-    one in proportion; the rest is uniform. So it is where chance would explain the evidence: p relative to
-    uniform is a likelihood ratio, and if large losses lay anywhere, its product over as many examples as the
-    evidence effectively rests on would reach 100 at most once in a hundred times. The largest is not among
-    them, for one loss that nobody foresaw is no sign that the others were not foreseen.
+    one in proportion; the rest is uniform. So it is where chance may explain the evidence: p relative to
+    uniform is a likelihood ratio, multiplied over as many examples as the evidence effectively rests on; 100
+    is enough, and the logarithm of less counts in proportion. That follows the idea of an e-value and is no
+    exact test. The largest is not among them, for one loss that nobody foresaw is no sign that the others
+    were not foreseen; of two the same size each counts in full.
 
     Parameters
     ----------
@@ -100,7 +101,7 @@ def least_variance(scores: Float, squares: Float, floor: float) -> Float:
 
     References
     ----------
-    Vovk, Wang 2021, E-values: calibration, combination and applications, for the likelihood ratio; Kish 1965,
+    Vovk, Wang 2021, E-values: calibration, combination and applications, for the idea; Kish 1965,
     Survey Sampling, section 11.2, for the effective number.
 
     Examples

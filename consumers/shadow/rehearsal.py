@@ -28,8 +28,8 @@ class Rehearsal:
     """The transforms of both roles, in lockstep: every window is merged, asked about and published at once.
 
     So what is learned does not depend on how fast the stream is read. The budget of losses of one refresh
-    is that of a window here, a surrogate is learned anew whenever an eighth of the losses is new, and time
-    stands still while a window is worked on.
+    is that of a window here, a surrogate is learned anew whenever an eighth of the losses is new (and
+    published one window later), and windows do not age while one is worked on; losses do.
 
     Parameters
     ----------
