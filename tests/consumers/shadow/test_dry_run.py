@@ -165,7 +165,7 @@ def test_without_anybody_who_tells_losses_it_says_what_to_set() -> None:
 def test_what_is_learned_does_not_depend_on_how_fast_the_stream_is_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """However slow the fit, a surrogate serves from the second window after its losses, and later ones follow."""
+    """However slow the fit, it serves from the second window after its losses, and later ones follow."""
     pytest.importorskip("skl2onnx")
     fit, known = Surrogate.fit, list[int]()
 
