@@ -69,7 +69,7 @@ class Learner:
         self._fit.forget()
         self._fit_at = time.monotonic() + learning.refit_seconds
         self._inherited_until = 0.0 if surrogate is None else time.monotonic() + learning.half_life_seconds
-        self._news = len(self._labels)  # labels that nothing has learned from
+        self._news = len(self._labels)  # labels since the last fit began
         self.surrogate, self._learned_with = surrogate, clusters
 
     @property

@@ -49,7 +49,7 @@ def features(X: Array, spreads: ArrayLike, distances: ArrayLike) -> NDArray[np.f
     """
     told = np.empty((len(X), X.shape[1] + 2), np.float32)
     told[:, :-2] = to_host(X)
-    told[:, -2:] = np.log(np.maximum(np.column_stack([spreads, distances]), _TINY))
+    told[:, -2:] = np.log(np.maximum(np.column_stack([spreads, distances]).astype(np.float64), _TINY))
     return told
 
 

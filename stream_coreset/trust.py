@@ -20,7 +20,7 @@ _BEYOND_CHANCE = 100.0  # likelihood ratio
 _FOLDS, _DIVISIONS = 5, 2
 _FEWEST = 2 * _FOLDS  # examples with a residual
 _LARGEST_SHARE = 0.2  # of the evidence that one example can be
-_LEAST = 1e-100  # of the largest: what is less is no evidence, and too small to reckon with
+_LEAST = 1e-100  # of the largest: what is less is no evidence; a fold of nothing else would be 0/0
 _TINY = 1e-12
 
 

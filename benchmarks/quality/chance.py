@@ -1,6 +1,6 @@
 """Sets whose large losses nothing, or little, foretells: what is lost where chance is taken for knowledge.
 
-Few losses are asked, 9 in each of 16 or 64 clusters, and about a hundredth of all examples has a large one.
+Few losses are asked, 9 in each of 16 or 64 clusters, and one to four of a hundred examples have large ones.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from benchmarks.quality.sets import DataSet
 from benchmarks.quality.table import Cell, cells
 from benchmarks.report import Goal
 
-__all__ = ["CHANCE", "chance_goals", "chance_set", "chance_table"]
+__all__ = ["CHANCE", "CLUSTERS", "QUICK_CLUSTERS", "chance_goals", "chance_set", "chance_table"]
 
 Floats = NDArray[np.float64]
 Points = NDArray[np.float32]
@@ -37,7 +37,7 @@ def chance_table(clusterings: int, clusters: tuple[int, ...] = CLUSTERS) -> Tabl
 
 
 def chance_goals(table: Table) -> list[Goal]:
-    """What is asked of every set, of those where it is hardest."""
+    """Of the worst of the sets, what is asked of every set."""
     worst = [max(row[OURS].upper(place) for row in table.values()) for place in range(len(RATES))]
     return [
         Goal(f"worst set of chance / uniform, upper 95 % limit, {rate:.0%}", 1.08, value, at_least=False)

@@ -26,7 +26,7 @@ SMALLEST_PROBABILITY = 1e-6  # log-losses are clipped there
 
 @dataclass(frozen=True, eq=False)
 class DataSet:
-    """Embeddings (n, d) and the loss (n,) of each; clusters by its size, or as many as are given."""
+    """Embeddings (n, d) and the loss (n,) of each; k clusters, or as many as its size asks for."""
 
     name: str
     X: NDArray[np.float32]

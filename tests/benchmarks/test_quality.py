@@ -49,7 +49,7 @@ def test_a_cell_is_the_root_of_the_mean_variance() -> None:
 
 
 @pytest.mark.parametrize("name", CHANCE)
-def test_large_losses_are_rare_and_most_of_all(name: str) -> None:
+def test_few_losses_are_more_than_half_of_the_total(name: str) -> None:
     data = chance_set(name, 16)
     largest = np.sort(data.losses)[::-1]
     assert largest[: len(largest) // 25].sum() > 0.5 * largest.sum()

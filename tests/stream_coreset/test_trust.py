@@ -71,10 +71,13 @@ def test_what_chance_explains_is_trusted_little() -> None:
 
 
 def test_no_example_is_more_than_a_fifth_of_the_evidence() -> None:
-    scores = np.vstack([np.random.default_rng(4).lognormal(0, 1, 10), np.ones(10)])
-    squares, expected = np.ones(10), np.ones(10)
-    squares[:2], expected[:2] = (1e12, 8 / 3), 8 / 3  # two of 8/3 are a fifth each of 8 + 16/3
-    np.testing.assert_allclose(least_variance(scores, squares, 0.2), least_variance(scores, expected, 0.2))
+    truth = np.random.default_rng(4).lognormal(0, 1, M)
+    scores, squares = np.vstack([truth / truth.mean(), np.ones(M)]), truth**2
+    expected = squares.copy()
+    squares[0], expected[0] = 1e12, squares[1:].sum() / 4
+    shares = least_variance(scores, squares, 0.2)
+    assert 0.1 < shares[0] < 0.9
+    np.testing.assert_allclose(shares, least_variance(scores, expected, 0.2))
 
 
 def test_shares_are_not_judged_on_what_they_were_fitted_to() -> None:
@@ -103,5 +106,5 @@ def test_with_nothing_to_tell_it_is_uniform(squares: np.ndarray, floor: float) -
 
 def test_any_range_of_squares_will_do() -> None:
     scores = np.stack([np.linspace(0, 2, M), np.ones(M)])
-    squares = 10.0 ** np.linspace(-300, 300, M)
+    squares = np.append(np.full(M - 1, 1e-300), 1e300)
     assert least_variance(scores, squares, 0.2).sum() == pytest.approx(1)
